@@ -1,0 +1,6 @@
+"""Networks that grow in breadth, depth and time as far as it pays, as scikit-learn estimators."""
+
+from ._classifier import LatticeClassifier
+from ._version import __version__
+
+__all__ = ["LatticeClassifier", "__version__"]

@@ -1,0 +1,100 @@
+"""Images and labels in batches of one size, sliced where the network is.
+
+On the CPU the caller's array is sliced as it lies, so that bytes stay bytes until a batch is taken; on another device
+the array is copied there once. There are no worker processes and no work per image.
+"""
+
+import math
+import threading
+
+import numpy as np
+import torch
+
+_GLOBAL_GENERATORS = threading.Lock()
+
+
+class Batches:
+    """Batches of (images, (labels, sample_weight)) on a device.
+
+    Parameters
+    ----------
+    images : ndarray of shape (n_images, n_channels, height, width)
+        Of any real dtype.
+    labels : ndarray of int64 of shape (n_images,), default=None
+        Without labels, the second member of each batch is None.
+    sample_weight : ndarray of shape (n_images,), default=None
+        Weight of each image, scaled here to 1 on average.
+    batch_size : int
+        Most images in a batch.
+    device : torch.device
+        Where the batches are wanted.
+    augment : callable, default=None
+        Takes and returns a tensor of shape (batch_size, n_channels, height, width); used by `shuffled` alone.
+    """
+
+    def __init__(self, images, labels=None, sample_weight=None, *, batch_size, device, augment=None):
+        self.device, self.augment = torch.device(device), augment
+        self.batch_size = batch_size
+        self.images = images if self.device.type == "cpu" else torch.from_numpy(np.array(images)).to(self.device)
+        self.labels = None if labels is None else torch.from_numpy(labels).to(self.device)
+        self.sample_weight = None
+        if sample_weight is not None:
+            self.sample_weight = torch.from_numpy(sample_weight / sample_weight.mean()).float().to(self.device)
+
+    @property
+    def n_images(self):
+        return len(self.images)
+
+    def __len__(self):
+        return math.ceil(self.n_images / self.batch_size)
+
+    def __iter__(self):
+        """Batches in the order given, each of exactly `batch_size` images: the last one is filled up with the first image.
+
+        What a network answers about an image then depends on that image alone and not, through the choice of
+        another kernel, on how many others came with it.
+        """
+        rows = torch.zeros(len(self) * self.batch_size, dtype=torch.int64)
+        rows[: self.n_images] = torch.arange(self.n_images)
+        for batch in rows.split(self.batch_size):
+            yield self._take(batch)
+
+    def shuffled(self, generator):
+        """Batches in random order, of sizes that differ by one image at most, augmented."""
+        order = torch.randperm(self.n_images, generator=generator)
+        for batch in order.tensor_split(len(self)):
+            images, targets = self._take(batch)
+            if self.augment is not None:
+                images = self._augmented(images, generator)
+            yield images, targets
+
+    def _take(self, rows):
+        if isinstance(self.images, np.ndarray):
+            images = torch.from_numpy(self.images[rows.numpy()])
+        else:
+            images = self.images[rows.to(self.device)]
+        if self.labels is None:
+            return images, None
+        rows = rows.to(self.device)
+        return images, (self.labels[rows], None if self.sample_weight is None else self.sample_weight[rows])
+
+    def _augmented(self, images, generator):
+        """Apply `augment` with torch's global generators seeded for it alone, and put back as they were.
+
+        Transforms draw from the global generators, which all threads share; the lock keeps fits in other threads
+        from drawing in between.
+        """
+        seed = int(torch.randint(2**62, (), generator=generator))
+        devices = [self.device] if self.device.type == "cuda" else []
+        with _GLOBAL_GENERATORS, torch.random.fork_rng(devices):
+            torch.random.default_generator.manual_seed(seed)
+            if devices:
+                torch.cuda.manual_seed(seed)
+            augmented = self.augment(images)
+        if not isinstance(augmented, torch.Tensor) or augmented.shape != images.shape:
+            came = tuple(augmented.shape) if isinstance(augmented, torch.Tensor) else type(augmented).__name__
+            raise ValueError(
+                f"augment returned {came} for a batch of shape {tuple(images.shape)}. "
+                "Give a callable that returns a tensor of the shape it got."
+            )
+        return augmented

@@ -1,0 +1,633 @@
+"""The estimator: it validates, seeds and assembles, and leaves the work to the files below it."""
+
+import copy
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from numbers import Integral, Real
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.callback import CallbackSupportMixin, with_callbacks
+from sklearn.utils import check_array, check_consistent_length, check_random_state, compute_class_weight
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from ._batches import Batches
+from ._costs import error_cost
+from ._device import PRECISIONS, choose_device, prediction_batch_size
+from ._images import (
+    as_pixels,
+    as_size,
+    channels_first,
+    is_image_list,
+    merge_duplicates,
+    pixel_statistics,
+    read_images,
+    resize,
+    shape_of_rows,
+)
+from ._lattice import Lattice
+from ._net import LatticeNet, seeded_generator, stopped_early
+
+RESERVED = {"epoch", "accuracy", "train_loss", "error", "breadth", "depth", "time", "time_used", "dur"}
+SMALL = 1000  # images, up to which a sample weight of 2 is exactly the row twice
+
+
+class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
+    """Recurrent convolutional classifier that grows in breadth, depth and time as far as it pays.
+
+    The network is a lattice of channels (breadth), layers (depth) and recurrent steps (time). Training pays for
+    errors and, at the prices given here, for each of the three resources, so what is left of the lattice is as large
+    as the task and the prices make it.
+
+    Parameters
+    ----------
+    breadth_pressure : float, default=0.0
+        Price of channels. The cost it is charged on is about 1 for a fresh lattice, as are the other two.
+    depth_pressure : float, default=0.0
+        Price of layers.
+    time_pressure : float, default=0.0
+        Price of recurrent steps.
+    max_channels : int, default=16
+        Channels of each layer: how broad the lattice may grow.
+    max_layers : int, default=4
+        Layers: how deep the lattice may grow.
+    max_steps : int, default=4
+        Recurrent steps: how long the lattice may compute.
+    kernel_size : int, default=3
+        Odd side of the convolutions' square kernels, in pixels. Data without space (images of one pixel) always have
+        kernels of one.
+    time_selection : {"adaptive", "fixed"}, default="adaptive"
+        Whether each image gets its own weights for the steps, or all images share them.
+    temperature : float, default=5.0
+        How near the time-selection weights may come to choosing a single step.
+    position_power : float, default=4.0
+        How sharply the prices of channels and layers rise with rank and height.
+    noise : float, default=0.1
+        Standard deviation of the noise added to hidden states in training.
+    annealing : tuple of float, default=(0.1, 0.5)
+        Shares of training at which pressures and noise begin to rise from 0, and at which they are full.
+    extra_costs : sequence of (callable, float), default=()
+        Costs of your own and their pressures. Each callable takes the lattice (a torch module) and its
+        output on a batch (:class:`~growlattice._lattice.LatticeOutput`) and returns a scalar tensor.
+    max_epochs : int, default=30
+        Passes over the training images.
+    batch_size : int, default=64
+        Most images in a training batch.
+    lr : float, default=1e-2
+        Learning rate of AdamW at the start; it falls to 0 along a cosine.
+    weight_decay : float, default=1e-4
+        Weight decay of AdamW.
+    class_weight : dict, "balanced" or None, default=None
+        Weights of the classes, as in scikit-learn.
+    image_shape : tuple of int, default=None
+        (channels, height, width) of the image in each row of a two-dimensional X. Without it, a row whose length is
+        the square of 8 or more is a square grey image, and any other row is one pixel with a channel for each feature.
+    image_size : int or tuple of int, default=None
+        Side, or (height, width), that images are resized to, with antialiasing, before anything else.
+    augment : callable, default=None
+        Takes and returns a batch of training images, a tensor of shape (n_images, channels, height, width) in the units and
+        dtype of X. A transform of `torchvision.transforms.v2` works; what it draws from torch's generator is seeded
+        by `random_state`.
+    device : str or torch.device, default="auto"
+        "auto" takes a GPU where there is one.
+    precision : {"auto", "float32", "float64", "bfloat16"}, default="auto"
+        "auto" is float32; "bfloat16" runs convolutions under autocast.
+    callbacks : list of skorch callbacks, default=None
+        Called in training with the skorch net, as in skorch. Those of scikit-learn are set with `set_callbacks`.
+    warm_start : bool, default=False
+        Whether `fit` goes on from the weights of the last fit. Everything else starts anew.
+    random_state : int, RandomState instance or None, default=None
+        Seed of initial weights, shuffling, noise and augmentation. The same integer gives, on the CPU, the same result bit for
+        bit, and no global generator is touched.
+    verbose : int, default=0
+        1 prints a line for each epoch: accuracy, costs and time used.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Labels.
+    n_features_in_ : int
+        Numbers in each row, or in each image before it is resized.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the columns, if X is a data frame whose columns all have strings for names.
+    image_shape_ : tuple of int
+        (channels, height, width) of the images as the lattice sees them.
+    net_ : LatticeNet
+        The fitted skorch net.
+    lattice_ : Lattice
+        The fitted torch module.
+    history_ : DataFrame
+        A row for each epoch: means over the training images, while training, of `accuracy`, `train_loss`, the costs
+        `error` and `time`, and `time_used` in steps; the costs `breadth` and `depth` at its end; and seconds, `dur`.
+    time_used_ : float
+        Steps used, averaged over the training images, after the last epoch, without noise.
+    costs_ : dict
+        The costs "error", "breadth", "depth" and "time" of the fitted lattice on the training images, before pressures
+        are applied.
+    channel_magnitude_ : ndarray of shape (max_layers, max_channels)
+        Mean absolute weight that writes each channel, 1 on average before training.
+    n_parameters_ : int
+        Trained numbers.
+    device_ : str
+        Where the lattice is.
+
+    References
+    ----------
+    Butkus, Garzón Gupta, Kriegeskorte (2026). Growing a Neural Network in Breadth, Depth, and Time. arXiv 2605.25174.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from growlattice import LatticeClassifier
+    >>> X, y = load_digits(n_class=2, return_X_y=True)
+    >>> clf = LatticeClassifier(time_pressure=0.5, max_channels=4, max_layers=2, max_epochs=10, random_state=0)
+    >>> clf.fit(X[:200], y[:200]).score(X[200:], y[200:]) > 0.9
+    True
+    >>> clf.time_used(X[200:]).shape  # steps, for each image
+    (160,)
+    """
+
+    _parameter_constraints = {
+        "breadth_pressure": [Interval(Real, 0, None, closed="left")],
+        "depth_pressure": [Interval(Real, 0, None, closed="left")],
+        "time_pressure": [Interval(Real, 0, None, closed="left")],
+        "max_channels": [Interval(Integral, 1, None, closed="left")],
+        "max_layers": [Interval(Integral, 1, None, closed="left")],
+        "max_steps": [Interval(Integral, 1, None, closed="left")],
+        "kernel_size": [Interval(Integral, 1, None, closed="left")],
+        "time_selection": [StrOptions({"adaptive", "fixed"})],
+        "temperature": [Interval(Real, 0, None, closed="neither")],
+        "position_power": [Interval(Real, 0, None, closed="left")],
+        "noise": [Interval(Real, 0, None, closed="left")],
+        "annealing": [tuple, list],
+        "extra_costs": [tuple, list],
+        "max_epochs": [Interval(Integral, 1, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "lr": [Interval(Real, 0, None, closed="neither")],
+        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "class_weight": [StrOptions({"balanced"}), dict, None],
+        "image_shape": [tuple, list, None],
+        "image_size": [Interval(Integral, 1, None, closed="left"), tuple, list, None],
+        "augment": [callable, None],
+        "device": [str, torch.device],
+        "precision": [StrOptions(set(PRECISIONS))],
+        "callbacks": [list, tuple, None],
+        "warm_start": ["boolean"],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        *,
+        breadth_pressure=0.0,
+        depth_pressure=0.0,
+        time_pressure=0.0,
+        max_channels=16,
+        max_layers=4,
+        max_steps=4,
+        kernel_size=3,
+        time_selection="adaptive",
+        temperature=5.0,
+        position_power=4.0,
+        noise=0.1,
+        annealing=(0.1, 0.5),
+        extra_costs=(),
+        max_epochs=30,
+        batch_size=64,
+        lr=1e-2,
+        weight_decay=1e-4,
+        class_weight=None,
+        image_shape=None,
+        image_size=None,
+        augment=None,
+        device="auto",
+        precision="auto",
+        callbacks=None,
+        warm_start=False,
+        random_state=None,
+        verbose=0,
+    ):
+        self.breadth_pressure = breadth_pressure
+        self.depth_pressure = depth_pressure
+        self.time_pressure = time_pressure
+        self.max_channels = max_channels
+        self.max_layers = max_layers
+        self.max_steps = max_steps
+        self.kernel_size = kernel_size
+        self.time_selection = time_selection
+        self.temperature = temperature
+        self.position_power = position_power
+        self.noise = noise
+        self.annealing = annealing
+        self.extra_costs = extra_costs
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.class_weight = class_weight
+        self.image_shape = image_shape
+        self.image_size = image_size
+        self.augment = augment
+        self.device = device
+        self.precision = precision
+        self.callbacks = callbacks
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @with_callbacks
+    def fit(self, X, y, sample_weight=None):
+        """Train a lattice.
+
+        Parameters
+        ----------
+        X : array-like, DataFrame or list of images
+            Rows of numbers, of shape (n, features); images, of shape (n, height, width), (n, height, width, channels) or
+            (n, channels, height, width) with 1, 3 or 4 channels; or a list or column of PIL images or of paths.
+        y : array-like of shape (n,)
+            Labels of any kind that scikit-learn takes.
+        sample_weight : array-like of shape (n,), default=None
+            Weights of the images, not negative. A weight of 0 leaves an image out. Up to 1,000 images, a weight of 2 is
+            exactly the image twice; above that, it is so on average.
+
+        Returns
+        -------
+        self : LatticeClassifier
+        """
+        self._check_parameters()
+        context = self._init_callback_context(max_subtasks=self.max_epochs)
+        task = {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
+        with _all_or_nothing(self):
+            context.call_on_fit_task_begin(estimator=self, **task)
+            again = self.warm_start and hasattr(self, "net_")
+            data = self._training_data(X, y, sample_weight, again)
+            self._prepare_net(*data, again)
+            self._train(*data, done=0, epochs=self.max_epochs, decay=True, report=partial(_epoch_task, self, context, task))
+            context.call_on_fit_task_end(estimator=self, **task, reconstruction_attributes={})
+        return self
+
+    def partial_fit(self, X, y, classes=None, sample_weight=None):
+        """Train for one epoch on what may be a part of the data.
+
+        The learning rate stays at `lr`, for nobody knows how many calls there will be. Pressures and noise rise over the
+        first `max_epochs` epochs as they do in `fit`. A fitted lattice goes on from where it is.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `fit`.
+        classes : array-like of shape (n_classes,), default=None
+            All labels that will ever come, needed in the first call if its y does not hold them all.
+
+        Returns
+        -------
+        self : LatticeClassifier
+        """
+        self._check_parameters()
+        with _all_or_nothing(self):
+            again = hasattr(self, "net_")
+            data = self._training_data(X, y, sample_weight, again, classes)
+            self._prepare_net(*data, again)
+            self._train(*data, done=len(self.net_.history), epochs=1, decay=False)
+        return self
+
+    def predict(self, X):
+        """Most probable label of each image.
+
+        Parameters
+        ----------
+        X
+            As in `fit`.
+
+        Returns
+        -------
+        ndarray of shape (n,)
+        """
+        best = self.predict_proba(X).argmax(axis=1)
+        return self.classes_[best]
+
+    def predict_proba(self, X):
+        """Probabilities of the classes: the mixture, over steps, of the answers after each.
+
+        Parameters
+        ----------
+        X
+            As in `fit`.
+
+        Returns
+        -------
+        ndarray of shape (n, n_classes)
+        """
+        return self._probas(self._answer(X, lambda output: output.log_probas))
+
+    def staged_predict_proba(self, X):
+        """Probabilities of the classes after each step.
+
+        Parameters
+        ----------
+        X
+            As in `fit`.
+
+        Yields
+        ------
+        ndarray of shape (n, n_classes)
+            As many as the lattice has steps.
+        """
+        log_probas = self._answer(X, lambda output: output.step_log_probas)
+        for step in range(log_probas.shape[1]):
+            yield self._probas(log_probas[:, step])
+
+    def time_weights(self, X):
+        """How much the answer after each step counts, for each image.
+
+        Parameters
+        ----------
+        X
+            As in `fit`.
+
+        Returns
+        -------
+        ndarray of shape (n, n_steps)
+            Each row sums to 1.
+        """
+        return self._answer(X, lambda output: output.weights)
+
+    def time_used(self, X):
+        """Steps used for each image: the mean step under its time-selection weights.
+
+        Parameters
+        ----------
+        X
+            As in `fit`.
+
+        Returns
+        -------
+        ndarray of shape (n,)
+            Between 1 and the number of steps.
+        """
+        weights = self.time_weights(X)
+        return weights @ np.arange(1, weights.shape[1] + 1, dtype=weights.dtype)
+
+    @property
+    def lattice_(self):
+        return self.net_.module_
+
+    @property
+    def device_(self):
+        return str(self.lattice_.pixel_mean.device)
+
+    @property
+    def channel_magnitude_(self):
+        return self.lattice_.channel_magnitude().detach().cpu().numpy()
+
+    @property
+    def n_parameters_(self):
+        return sum(parameter.numel() for parameter in self.lattice_.parameters())
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "net_")
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        return tags
+
+    def _check_parameters(self):
+        """Raise a ValueError that names any parameter of the wrong kind or out of range."""
+        self._validate_params()
+        if self.kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size={self.kernel_size} is even. Give an odd number of pixels.")
+        if len(self.annealing) != 2 or not 0 <= self.annealing[0] <= self.annealing[1] <= 1:
+            raise ValueError(f"annealing={self.annealing!r} must be (start, end) with 0 <= start <= end <= 1.")
+        _check_sizes("image_shape", self.image_shape, 3, "(channels, height, width)")
+        if not isinstance(self.image_size, Integral):
+            _check_sizes("image_size", self.image_size, 2, "a side or (height, width)")
+        for cost in self.extra_costs:
+            if not (isinstance(cost, (tuple, list)) and len(cost) == 2 and callable(cost[0]) and _is_price(cost[1])):
+                raise ValueError(
+                    f"extra_costs holds {cost!r}. Give pairs (callable, pressure), the pressure a finite number from 0 up."
+                )
+
+    def _images(self, X, reset):
+        """X as an array of shape (n_images, *image_shape_), checked against the last fit unless `reset`."""
+        size = as_size(self.image_size)
+        shape = self.image_shape if reset else self.input_shape_
+        if is_image_list(X):
+            images = read_images(X, n_channels=shape and shape[0], image_size=size)
+        elif _n_axes(X) in (3, 4):
+            images = channels_first(check_array(X, allow_nd=True), shape)
+        else:
+            rows = validate_data(self, X, reset=reset)
+            images = rows.reshape(len(rows), *shape_of_rows(rows.shape[1], shape))
+        if reset:
+            self._set_input_shape(images.shape[1:], size)
+        images = as_pixels(images)
+        if size is not None:
+            images = resize(images, size)
+        if images.shape[1:] != self.image_shape_:
+            raise ValueError(
+                f"X holds images of shape {images.shape[1:]}, but {type(self).__name__} was fitted on images of shape "
+                f"{self.image_shape_} (channels, height, width). Give images of that shape, or set image_size before fit."
+            )
+        return images
+
+    def _set_input_shape(self, shape, size):
+        if self.image_shape is not None and size is None and shape != tuple(self.image_shape):
+            raise ValueError(
+                f"X holds images of shape {shape}, but image_shape={tuple(self.image_shape)}. "
+                "Leave image_shape out, or give the shape (channels, height, width) that X has."
+            )
+        if size is not None and shape[1:] == (1, 1):
+            raise ValueError(
+                f"image_size={self.image_size} cannot resize rows of {shape[0]} features, which are no square image. "
+                "Give image_shape=(channels, height, width) whose product is X.shape[1]."
+            )
+        self.input_shape_ = shape
+        self.n_features_in_ = int(np.prod(shape))
+        self.image_shape_ = shape if size is None else (shape[0], *size)
+
+    def _training_data(self, X, y, sample_weight, again, classes=None):
+        """Images, indices of labels and weights (None where all count the same) of what is to be trained on."""
+        images = self._images(X, reset=not again)
+        y = validate_data(self, X="no_validation", y=y, reset=False)
+        check_consistent_length(images, y, sample_weight)
+        check_classification_targets(y)
+        weights = _check_sample_weight(sample_weight, images, dtype=np.float64, ensure_non_negative=True)
+        kept = weights > 0
+        if not kept.all():
+            images, y, weights = images[kept], y[kept], weights[kept]
+        self._set_classes(y, classes, again)
+        labels = np.searchsorted(self.classes_, y)
+        if len(images) <= SMALL:
+            images, labels, weights = merge_duplicates(images, labels, weights)
+        if self.class_weight is not None:
+            present = np.unique(labels)
+            of_class = np.ones(len(self.classes_))
+            of_class[present] = compute_class_weight(
+                self.class_weight, classes=self.classes_[present], y=self.classes_[labels], sample_weight=weights
+            )
+            weights = weights * of_class[labels]
+        return images, labels, weights if np.ptp(weights) > 0 else None
+
+    def _set_classes(self, y, classes, again):
+        """Set `classes_`, or check y against those that are set."""
+        found = np.unique(y)
+        if not again:
+            self.classes_ = found if classes is None else np.unique(classes)
+        elif classes is not None and not np.array_equal(np.unique(classes), self.classes_):
+            raise ValueError(f"classes={classes!r} differ from those of the first call, {self.classes_!r}.")
+        unknown = np.setdiff1d(found, self.classes_)
+        if len(unknown):
+            raise ValueError(
+                f"y holds the classes {unknown!r}, which the lattice was not made for: {self.classes_!r}. "
+                "Give all classes in the first call, or fit with warm_start=False."
+            )
+
+    def _prepare_net(self, images, labels, weights, again):
+        """Set `net_`: a copy of the last one to go on with, or a fresh one."""
+        if again:
+            self.net_ = copy.deepcopy(self.net_)
+            return
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        lattice = Lattice(
+            self.image_shape_,
+            max(2, len(self.classes_)),
+            n_channels=self.max_channels,
+            n_layers=self.max_layers,
+            n_steps=self.max_steps,
+            kernel_size=self.kernel_size,
+            time_selection=self.time_selection,
+            temperature=self.temperature,
+            generator=seeded_generator(seed),
+        )
+        mean, std = pixel_statistics(images, np.ones(len(images)) if weights is None else weights)
+        lattice.pixel_mean += torch.from_numpy(mean)[:, None, None]
+        lattice.pixel_std *= torch.from_numpy(std)[:, None, None]
+        dtype, autocast = PRECISIONS[self.precision]
+        extra_costs = dict(zip(self._extra_names(), self.extra_costs, strict=True))
+        self.net_ = LatticeNet(
+            lattice.to(dtype),
+            pressures={
+                "breadth": self.breadth_pressure,
+                "depth": self.depth_pressure,
+                "time": self.time_pressure,
+                **{name: pressure for name, (_, pressure) in extra_costs.items()},
+            },
+            extra_costs={name: cost for name, (cost, _) in extra_costs.items()},
+            position_power=self.position_power,
+            noise=self.noise,
+            annealing=tuple(self.annealing),
+            seed=seed,
+            autocast=autocast,
+            lr=self.lr,
+            optimizer__weight_decay=self.weight_decay,
+            optimizer__fused=True,
+            max_epochs=self.max_epochs,
+            batch_size=self.batch_size,
+            callbacks=list(self.callbacks or []),
+            device=choose_device(self.device),
+            verbose=self.verbose,
+        ).initialize()
+
+    def _train(self, images, labels, weights, *, done, epochs, decay, report=nullcontext):
+        """Train for some epochs, `done` of `max_epochs` having gone before, and describe what came of it."""
+        net = self.net_
+        batches = Batches(
+            images, labels, weights, batch_size=self.batch_size, device=net.device, augment=self.augment
+        )
+        net.notify("on_train_begin", X=images, y=labels)
+        try:
+            for epoch in range(done, done + epochs):
+                start, end = min(epoch / self.max_epochs, 1.0), min((epoch + 1) / self.max_epochs, 1.0)
+                with report() as reply:
+                    net.train_epoch(batches, start, end, decay)
+                if reply and reply.stop:
+                    break
+        except KeyboardInterrupt:
+            if not stopped_early(net):
+                raise
+        net.notify("on_train_end", X=images, y=labels)
+        self._describe(images, labels, weights)
+
+    def _describe(self, images, labels, weights):
+        """Set the attributes that say what training came to, on the training images, without noise."""
+        log_probas, time_weights = self._respond(images, lambda output: (output.log_probas, output.weights))
+        net, time_used = self.net_, time_weights @ np.arange(1, time_weights.shape[1] + 1)
+        error = error_cost(
+            torch.from_numpy(log_probas),
+            torch.from_numpy(labels),
+            None if weights is None else torch.from_numpy(weights / weights.mean()),
+        )
+        self.time_used_ = float(np.average(time_used, weights=weights))
+        with torch.no_grad():
+            space = {name: float(cost) for name, cost in net.space_costs().items()}
+        self.costs_ = {"error": float(error), **space, "time": self.time_used_ / self.lattice_.n_steps}
+        self.history_ = pd.DataFrame(
+            [{name: value for name, value in row.items() if name != "batches"} for row in net.history]
+        )
+
+    def _respond(self, images, read):
+        """What `read` takes from the lattice's output on each batch, a tuple of tensors, as arrays over all images."""
+        batch_size = prediction_batch_size(self.image_shape_, self.lattice_.n_channels, self.net_.device)
+        batches = Batches(images, batch_size=batch_size, device=self.net_.device)
+        parts = [[tensor.cpu().numpy() for tensor in read(output)] for output in self.net_.outputs(batches)]
+        return [np.concatenate(column) for column in zip(*parts, strict=True)]
+
+    def _answer(self, X, read):
+        """One array that `read` takes from the lattice's output on the images of a user's X."""
+        check_is_fitted(self)
+        (array,) = self._respond(self._images(X, reset=False), lambda output: (read(output),))
+        return array
+
+    def _probas(self, log_probas):
+        # A lattice fitted on one class has a second logit, which nothing stands for.
+        return np.exp(log_probas) if len(self.classes_) > 1 else np.ones_like(log_probas[:, :1])
+
+    def _extra_names(self):
+        """A name for the column of each extra cost in the history."""
+        names = [getattr(cost, "__name__", type(cost).__name__) for cost, _ in self.extra_costs]
+        return [f"{name}_{index}" if names.count(name) > 1 or name in RESERVED else name for index, name in enumerate(names)]
+
+
+@contextmanager
+def _all_or_nothing(estimator):
+    """Put an estimator back as it was if what is inside fails or is interrupted."""
+    before = vars(estimator).copy()
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
+
+
+@contextmanager
+def _epoch_task(estimator, context, task):
+    """Tell scikit-learn's callbacks that an epoch begins and ends; their wish to stop is in the reply's `stop`."""
+    reply = SimpleNamespace(stop=False)
+    epoch = context.subcontext(task_name="epoch")
+    epoch.call_on_fit_task_begin(estimator=estimator, **task)
+    yield reply
+    # The estimator holds all that it needs to predict; scikit-learn hands callbacks a copy of it.
+    reply.stop = epoch.call_on_fit_task_end(estimator=estimator, **task, reconstruction_attributes={})
+
+
+def _n_axes(X):
+    return X.ndim if hasattr(X, "ndim") else np.asarray(X).ndim
+
+
+def _is_price(value):
+    return isinstance(value, Real) and np.isfinite(value) and value >= 0
+
+
+def _check_sizes(name, value, length, expected):
+    if value is None:
+        return
+    if len(value) != length or not all(isinstance(size, Integral) and size > 0 for size in value):
+        raise ValueError(f"{name}={value!r} must be {expected}, in whole numbers from 1 up.")

@@ -1,0 +1,241 @@
+"""What people have as X, made into one array of images with channels first.
+
+An array keeps its dtype where torch can hold it, and is a view of the caller's wherever no pixel has to change.
+"""
+
+import math
+import os
+from contextlib import contextmanager
+from numbers import Integral
+
+import numpy as np
+
+CHANNELS = (1, 3, 4)
+MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+SMALLEST_SQUARE = 8
+IMAGES_AT_ONCE = 1024
+
+
+def is_image_list(X):
+    """Whether X is a list or column of PIL images or of image paths, rather than numbers."""
+    if isinstance(X, (str, bytes)) or not hasattr(X, "__len__") or len(X) == 0:
+        return False
+    if hasattr(X, "shape"):
+        if X.ndim > 2 or (X.ndim == 2 and X.shape[1] != 1):
+            return False
+        X = np.asarray(X).reshape(-1)
+    first = X[0]
+    return isinstance(first, (str, os.PathLike)) or _is_pil(first)
+
+
+def read_images(X, n_channels=None, image_size=None):
+    """Read a list or column of PIL images or of paths.
+
+    Parameters
+    ----------
+    X : sequence of PIL.Image.Image, str or os.PathLike
+        Colour, grey or with an alpha channel, in any mix.
+    n_channels : {1, 3, 4}, default=None
+        Channels to convert every image to; by default as many as the richest image has.
+    image_size : tuple of int, default=None
+        (height, width) to resize every image to, with antialiasing.
+
+    Returns
+    -------
+    ndarray of uint8 of shape (n_images, n_channels, height, width)
+
+    Raises
+    ------
+    ValueError
+        If an image cannot be read, or if the images differ in size and `image_size` is not given.
+    """
+    items = list(np.asarray(X).reshape(-1)) if hasattr(X, "shape") else list(X)
+    if n_channels is None:
+        n_channels = max(_n_channels(item) for item in items)
+    images = None
+    for index, item in enumerate(items):
+        pixels = _pixels(item, MODES[n_channels])
+        if image_size is not None:
+            pixels = resize(pixels[None], image_size)[0]
+        if images is None:
+            images = np.empty((len(items), *pixels.shape), dtype=np.uint8)
+        if pixels.shape != images.shape[1:]:
+            raise ValueError(
+                f"Images differ in size: the first is {images.shape[2]} by {images.shape[3]} pixels, {_name(item, index)} "
+                f"is {pixels.shape[1]} by {pixels.shape[2]}. Give image_size=(height, width) to resize all of them."
+            )
+        images[index] = pixels
+    return images
+
+
+def channels_first(X, image_shape=None):
+    """View an array of three or four axes as (n_images, n_channels, height, width).
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, height, width), (n, height, width, n_channels) or (n, n_channels, height, width)
+        Images; four axes need 1, 3 or 4 channels. Where both ends could be channels, the last axis is.
+    image_shape : tuple of int, default=None
+        (n_channels, height, width), which settles the doubtful cases.
+    """
+    if X.ndim == 3:
+        return X[:, None]
+    if image_shape is not None and X.shape[1:] == tuple(image_shape):
+        return X
+    if X.shape[3] in CHANNELS:
+        return X.transpose(0, 3, 1, 2)
+    if X.shape[1] in CHANNELS:
+        return X
+    raise ValueError(
+        f"X has shape {X.shape}, but images need 1, 3 or 4 channels. Give X as (n, height, width, channels) or "
+        "(n, channels, height, width)."
+    )
+
+
+def shape_of_rows(n_features, image_shape=None):
+    """Shape (n_channels, height, width) of the image that a row of numbers holds.
+
+    Without `image_shape`, the square of a number from 8 up is a square grey image, and any other count is one pixel
+    with a channel for each feature.
+
+    Examples
+    --------
+    >>> shape_of_rows(64), shape_of_rows(13), shape_of_rows(12, image_shape=(3, 2, 2))
+    ((1, 8, 8), (13, 1, 1), (3, 2, 2))
+    """
+    if image_shape is not None:
+        if math.prod(image_shape) != n_features:
+            raise ValueError(
+                f"image_shape={tuple(image_shape)} holds {math.prod(image_shape)} values, but X has {n_features} features. "
+                "Give image_shape=(channels, height, width) whose product is X.shape[1]."
+            )
+        return tuple(image_shape)
+    side = math.isqrt(n_features)
+    if side >= SMALLEST_SQUARE and side * side == n_features:
+        return (1, side, side)
+    return (n_features, 1, 1)
+
+
+def resize(images, image_size):
+    """Resize with antialiasing, a thousand images at a time.
+
+    Parameters
+    ----------
+    images : ndarray of shape (n_images, n_channels, height, width)
+        Of dtype uint8 or floating.
+    image_size : tuple of int
+        (height, width) in pixels.
+
+    Returns
+    -------
+    ndarray of shape (n_images, n_channels, *image_size), of the same dtype
+    """
+    import torch
+    from torchvision.transforms.v2 import functional
+
+    if images.shape[2:] == tuple(image_size):
+        return images
+    resized = np.empty((*images.shape[:2], *image_size), dtype=images.dtype)
+    for start in range(0, len(images), IMAGES_AT_ONCE):
+        part = torch.from_numpy(np.array(images[start : start + IMAGES_AT_ONCE], order="C"))
+        resized[start : start + IMAGES_AT_ONCE] = functional.resize(part, list(image_size), antialias=True).numpy()
+    return resized
+
+
+def as_pixels(images):
+    """The array in a dtype that torch holds: uint8 and floats as they are, anything else as floats, without a copy if it can."""
+    dtype = images.dtype
+    if dtype != np.uint8:
+        dtype = np.float64 if dtype.itemsize > 8 else np.promote_types(dtype, np.float32)
+    return images.astype(np.dtype(dtype).newbyteorder("="), copy=False)
+
+
+def pixel_statistics(images, sample_weight):
+    """Weighted mean and standard deviation of each input channel, in float64.
+
+    Parameters
+    ----------
+    images : ndarray of shape (n_images, n_channels, height, width)
+    sample_weight : ndarray of shape (n_images,)
+
+    Returns
+    -------
+    mean, std : ndarray of shape (n_channels,)
+        The deviation of a constant channel is given as 1.
+    """
+    n_pixels = math.prod(images.shape[2:])
+    mean = _weighted_sum(images, sample_weight, lambda pixels: pixels) / (sample_weight.sum() * n_pixels)
+    centre = mean[:, None, None]
+    variance = _weighted_sum(images, sample_weight, lambda pixels: (pixels - centre) ** 2)
+    std = np.sqrt(variance / (sample_weight.sum() * n_pixels))
+    return mean, np.where(std > 1e-12 * np.abs(mean), std, 1.0)
+
+
+def merge_duplicates(images, labels, sample_weight):
+    """One row for each distinct pair of image and label, in sorted order, with the weights added up.
+
+    A weight of 2 then is the row twice, whatever the order the rows came in.
+    """
+    rows = np.column_stack([labels, images.reshape(len(images), -1)])
+    _, first, group = np.unique(rows, axis=0, return_index=True, return_inverse=True)
+    return images[first], labels[first], np.bincount(group.reshape(-1), weights=sample_weight)
+
+
+def as_size(image_size):
+    """(height, width) from an int, a pair or None."""
+    if image_size is None:
+        return None
+    return (image_size, image_size) if isinstance(image_size, Integral) else tuple(image_size)
+
+
+def _is_pil(item):
+    return hasattr(item, "getbands") and hasattr(item, "convert")
+
+
+def _name(item, index):
+    return f"image {index}" if _is_pil(item) else repr(os.fspath(item))
+
+
+def _n_channels(item):
+    if _is_pil(item):
+        bands = item.getbands()
+    else:
+        with _opened(item) as image:
+            bands = image.getbands()
+    if "A" in bands:
+        return 4
+    return 1 if bands in (("L",), ("1",)) else 3
+
+
+def _pixels(item, mode):
+    """Bytes of one image as (n_channels, height, width)."""
+    if not _is_pil(item):
+        with _opened(item) as image:
+            return _pixels(image, mode)
+    if item.mode.startswith(("I", "F")):
+        raise ValueError(
+            f"An image has mode {item.mode!r}, more than 8 bits a pixel. Give such images as an array of floats."
+        )
+    pixels = np.asarray(item.convert(mode))
+    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+
+
+@contextmanager
+def _opened(path):
+    """An image file, with every error of opening or decoding it told as one that names the file."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            yield image
+    except Exception as error:
+        raise ValueError(f"Cannot read the image {os.fspath(path)!r}: {error}. Give paths of images that Pillow opens.") from error
+
+
+def _weighted_sum(images, sample_weight, function):
+    """Sum over images and pixels of weight * function(pixels), for each channel, some images at a time."""
+    total = np.zeros(images.shape[1])
+    for start in range(0, len(images), IMAGES_AT_ONCE):
+        part = slice(start, start + IMAGES_AT_ONCE)
+        total += sample_weight[part] @ function(images[part].astype(np.float64)).sum(axis=(2, 3))
+    return total

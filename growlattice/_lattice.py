@@ -1,0 +1,236 @@
+"""The recurrent convolutional lattice of Butkus, Garzón Gupta and Kriegeskorte (2026), section 3.2.
+
+Layers are stacked in depth, channels make the breadth of a layer, and the whole stack is run for a number of
+recurrent steps. Pure torch: nothing here knows scikit-learn or skorch, and nothing draws random numbers except from
+a generator that the caller hands in.
+
+Axes are named once: B images, C channels, L layers, T steps, K classes, k kernel size.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+SELECTOR_HIDDEN = 64
+# Chosen by measurement: docs/choices.
+INPUT_GAIN, BOTTOM_UP_GAIN, RECURRENT_GAIN, READOUT_GAIN = 1.0, 2.0, 1.0, 3.0
+
+
+class LatticeOutput(NamedTuple):
+    """What a lattice answers about a batch of images.
+
+    Attributes
+    ----------
+    step_log_probas : tensor of shape (n_images, n_steps, n_classes)
+        Log-probabilities of the classes after each step.
+    log_weights : tensor of shape (n_images, n_steps)
+        Logarithm of the time-selection weights.
+    activity : tensor of shape (n_images, n_steps, n_channels_in_all)
+        Activations after the ReLU, averaged over space, layer after layer: the side readout.
+    """
+
+    step_log_probas: torch.Tensor
+    log_weights: torch.Tensor
+    activity: torch.Tensor
+
+    @property
+    def log_probas(self):
+        """Log-probabilities of the mixture over steps, of shape (n_images, n_classes)."""
+        return torch.logsumexp(self.step_log_probas + self.log_weights.unsqueeze(2), dim=1)
+
+    @property
+    def weights(self):
+        """Time-selection weights, of shape (n_images, n_steps); each row sums to 1."""
+        return self.log_weights.exp()
+
+
+def divisive_normalization(drive):
+    """Divide each channel by one plus the mean magnitude over channels at the same pixel.
+
+    Parameters
+    ----------
+    drive : tensor of shape (n_images, n_channels, height, width)
+        Input to a layer.
+
+    Returns
+    -------
+    tensor of the same shape
+
+    Examples
+    --------
+    >>> drive = torch.tensor([3.0, -1.0]).reshape(1, 2, 1, 1)
+    >>> divisive_normalization(drive).flatten()  # 3 / (1 + 2), -1 / (1 + 2)
+    tensor([ 1.0000, -0.3333])
+    """
+    return drive / (1 + drive.abs().mean(dim=1, keepdim=True))
+
+
+def time_selection_weights(scores, temperature):
+    """Logarithm of softmax(temperature * scores / |scores|) over steps.
+
+    Parameters
+    ----------
+    scores : tensor of shape (n_images, n_steps)
+        Raw time-selection weights, of any scale.
+    temperature : float
+        How near the softmax may come to choosing a single step.
+
+    Returns
+    -------
+    tensor of shape (n_images, n_steps)
+    """
+    return functional.log_softmax(temperature * functional.normalize(scores, dim=1), dim=1)
+
+
+class Lattice(nn.Module):
+    """Recurrent convolutional network with bottom-up, lateral and top-down connections.
+
+    Parameters
+    ----------
+    image_shape : tuple of int
+        (channels, height, width) of the images.
+    n_classes : int
+        Number of logits, at least 2.
+    n_channels, n_layers, n_steps : int
+        Breadth, depth and time.
+    kernel_size : int
+        Odd side of the square kernels, in pixels. Images of one pixel always get kernels of one.
+    time_selection : {"adaptive", "fixed"}
+        Whether the time-selection weights are computed for each image or shared by all.
+    temperature : float
+        See :func:`time_selection_weights`.
+    generator : torch.Generator, default=None
+        Source of the initial weights.
+
+    References
+    ----------
+    Butkus, Garzón Gupta, Kriegeskorte (2026), section 3.2, "Model".
+    """
+
+    def __init__(
+        self,
+        image_shape,
+        n_classes,
+        *,
+        n_channels,
+        n_layers,
+        n_steps,
+        kernel_size,
+        time_selection,
+        temperature,
+        generator=None,
+    ):
+        super().__init__()
+        n_inputs, height, width = image_shape
+        k = 1 if height == width == 1 else kernel_size
+        self.n_channels, self.n_layers, self.n_steps, self.temperature = n_channels, n_layers, n_steps, temperature
+
+        def convolutions(count):
+            return nn.ModuleList(nn.Conv2d(n_channels, n_channels, k, padding="same", bias=False) for _ in range(count))
+
+        self.register_buffer("pixel_mean", torch.zeros(n_inputs, 1, 1))
+        self.register_buffer("pixel_std", torch.ones(n_inputs, 1, 1))
+        self.input = nn.Conv2d(n_inputs, n_channels, k, padding="same")
+        self.bottom_up = nn.ModuleList(nn.Conv2d(n_channels, n_channels, k, padding="same") for _ in range(n_layers))
+        self.lateral = convolutions(n_layers)
+        self.top_down = convolutions(n_layers - 1)
+        self.readout = nn.Linear(n_layers * n_channels, n_classes)
+        self.adaptive = time_selection == "adaptive"
+        if self.adaptive:
+            self.selector = nn.Sequential(
+                nn.Linear(n_layers * n_channels, SELECTOR_HIDDEN), nn.ReLU(), nn.Linear(SELECTOR_HIDDEN, 1)
+            )
+        else:
+            self.step_scores = nn.Parameter(torch.ones(n_steps))
+        self._initialize(generator)
+
+    def forward(self, images, noise=0.0, generator=None):
+        """Run the lattice on a batch of images.
+
+        Parameters
+        ----------
+        images : tensor of shape (n_images, n_inputs, height, width)
+            Of any real dtype, in the units of the training images.
+        noise : float
+            Standard deviation of the Gaussian noise added to every hidden state at every step.
+        generator : torch.Generator
+            Source of the noise, on the device of the images.
+
+        Returns
+        -------
+        LatticeOutput
+        """
+        image_drive = self.input((images.to(self.pixel_mean.dtype) - self.pixel_mean) / self.pixel_std)
+        # The image does not change, so neither does what it drives in the first layer.
+        first_drive = divisive_normalization(self.bottom_up[0](image_drive))
+        hidden, before, activity = [0.0] * self.n_layers, None, []
+        for _ in range(self.n_steps):
+            active = []
+            for layer in range(self.n_layers):
+                drive = divisive_normalization(self.bottom_up[layer](active[-1])) if layer else first_drive
+                if before is not None:
+                    drive = drive + divisive_normalization(self._recurrent(layer, before))
+                if noise:
+                    epsilon = torch.randn(drive.shape, generator=generator, dtype=drive.dtype, device=drive.device)
+                    drive = drive + noise * epsilon
+                hidden[layer] = hidden[layer] + drive
+                active.append(torch.relu(hidden[layer]))
+            activity.append(torch.cat([layer.mean(dim=(2, 3)) for layer in active], dim=1))
+            before = active
+        activity = torch.stack(activity, dim=1)  # (n_images, n_steps, n_layers * n_channels)
+        return LatticeOutput(
+            step_log_probas=functional.log_softmax(self.readout(activity), dim=2),
+            log_weights=time_selection_weights(self._scores(activity), self.temperature),
+            activity=activity,
+        )
+
+    def channel_magnitude(self):
+        """Mean absolute weight of the kernels that write each channel, in units of its expectation at initialization.
+
+        Returns
+        -------
+        tensor of shape (n_layers, n_channels)
+        """
+        rows = []
+        for layer in range(self.n_layers):
+            kernels = torch.cat([kernel.weight for kernel, _ in self._writers(layer)], dim=1)
+            expected = sum(gain * (2 * kernel.weight[0].numel() / math.pi) ** 0.5 for kernel, gain in self._writers(layer))
+            rows.append(kernels.abs().sum(dim=(1, 2, 3)) / expected)
+        return torch.stack(rows)
+
+    def _recurrent(self, layer, before):
+        """Lateral and top-down input to a layer from the step before."""
+        lateral = self.lateral[layer](before[layer])
+        if layer == self.n_layers - 1:
+            return lateral
+        return lateral + self.top_down[layer](before[layer + 1])
+
+    def _scores(self, activity):
+        """Raw time-selection weights, of shape (n_images, n_steps)."""
+        if self.adaptive:
+            return self.selector(activity).squeeze(2)
+        return self.step_scores.expand(len(activity), -1)
+
+    def _writers(self, layer):
+        """The convolutions that write a layer's channels, each with its gain at initialization."""
+        writers = [(self.bottom_up[layer], BOTTOM_UP_GAIN), (self.lateral[layer], RECURRENT_GAIN)]
+        if layer < self.n_layers - 1:
+            writers.append((self.top_down[layer], RECURRENT_GAIN))
+        return writers
+
+    @torch.no_grad()
+    def _initialize(self, generator):
+        """Draw the weights: normal kernels of variance gain**2 / fan-in, uniform readouts, no biases."""
+        gains = {id(kernel): gain for layer in range(self.n_layers) for kernel, gain in self._writers(layer)}
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                gain = gains.get(id(module), INPUT_GAIN)
+                module.weight.normal_(0, gain / module.weight[0].numel() ** 0.5, generator=generator)
+            elif isinstance(module, nn.Linear):
+                bound = (READOUT_GAIN if module is self.readout else 1.0) / module.in_features**0.5
+                module.weight.uniform_(-bound, bound, generator=generator)
+            if getattr(module, "bias", None) is not None:
+                module.bias.zero_()

@@ -1,0 +1,201 @@
+"""The skorch net that trains a lattice: one loss seam, one schedule, no synchronization between batches.
+
+The schedule is a function of how far training has come, and the random generators of an epoch are a function of the
+seed and the epoch, so the net keeps no state but weights, optimizer and history.
+"""
+
+import math
+from contextlib import nullcontext
+
+import numpy as np
+import torch
+from skorch import NeuralNet
+from skorch.callbacks import EarlyStopping, EpochTimer, PrintLog
+
+from ._costs import breadth_cost, depth_cost, error_cost, time_cost
+from ._lattice import LatticeOutput
+
+def ramp(progress, start, end):
+    """The annealing ramp: 0 up to `start`, linear to 1 at `end`, then 1.
+
+    Examples
+    --------
+    >>> [ramp(progress, 0.1, 0.5) for progress in (0.0, 0.3, 0.9)]
+    [0.0, 0.5, 1.0]
+    """
+    if progress >= end:
+        return 1.0
+    return max((progress - start) / (end - start), 0.0)
+
+
+def cosine_decay(progress):
+    """Share of the full learning rate: 1 at the start, 0 at the end.
+
+    Examples
+    --------
+    >>> cosine_decay(0.0), round(cosine_decay(0.5), 9), cosine_decay(1.0)
+    (1.0, 0.5, 0.0)
+    """
+    return (1 + math.cos(math.pi * progress)) / 2
+
+
+def seeded_generator(seed, *stream, device="cpu"):
+    """A torch generator of its own for each seed and stream of integers."""
+    words = np.random.SeedSequence((seed, *stream)).generate_state(2)
+    return torch.Generator(device).manual_seed(int(words[0]) << 31 | int(words[1]) >> 1)
+
+
+class LatticeNet(NeuralNet):
+    """skorch net around a lattice, trained on batches that are already on its device.
+
+    Parameters
+    ----------
+    module : Lattice
+    pressures : dict of str to float
+        Price of each cost by name: "breadth", "depth", "time" and the names of `extra_costs`.
+    extra_costs : dict of str to callable
+        Costs of the user's own: functions of the lattice and its output that return a scalar.
+    position_power : float
+        See :func:`growlattice._costs.breadth_cost`.
+    noise : float
+        Standard deviation of the noise on hidden states, fully annealed.
+    annealing : tuple of float
+        Shares of training at which pressures and noise begin to rise and are full.
+    seed : int
+        Seed of shuffling, noise and augmentation.
+    autocast : torch.dtype, default=None
+        Precision of convolutions, if other than that of the weights.
+    **kwargs
+        As for :class:`skorch.NeuralNet`.
+    """
+
+    def __init__(
+        self,
+        module,
+        *,
+        pressures,
+        extra_costs,
+        position_power,
+        noise,
+        annealing,
+        seed,
+        autocast=None,
+        optimizer=torch.optim.AdamW,
+        train_split=None,
+        **kwargs,
+    ):
+        super().__init__(module, criterion=None, optimizer=optimizer, train_split=train_split, **kwargs)
+        self.pressures = pressures
+        self.extra_costs = extra_costs
+        self.position_power = position_power
+        self.noise = noise
+        self.annealing = annealing
+        self.seed = seed
+        self.autocast = autocast
+
+    @property
+    def _default_callbacks(self):
+        return [("epoch_timer", EpochTimer()), ("print_log", PrintLog(keys_ignored=["train_loss"]))]
+
+    def initialize_criterion(self):
+        """The loss is `get_loss`; skorch asks for a criterion all the same."""
+        self.criterion_ = error_cost
+        return self
+
+    def infer(self, x, **fit_params):
+        with torch.autocast(x.device.type, self.autocast) if self.autocast else nullcontext():
+            return self.module_(x, **fit_params)
+
+    def train_epoch(self, batches, start, end, decay=True):
+        """Train on shuffled batches once, from the share `start` of training to the share `end`.
+
+        With `decay` off the learning rate stays as it is: a caller that feeds data piece by piece does not know how
+        long training will be.
+        """
+        self.notify("on_epoch_begin", dataset_train=batches, dataset_valid=None)
+        epoch = len(self.history)
+        shuffling = seeded_generator(self.seed, epoch, 0)
+        noise = seeded_generator(self.seed, epoch, 1, device=self.device)
+        self.sums_ = {}
+        for index, batch in enumerate(batches.shuffled(shuffling)):
+            progress = start + (end - start) * index / len(batches)
+            self._set_progress(progress, decay)
+            self.notify("on_batch_begin", batch=batch, training=True)
+            step = self.train_step(batch, noise=self.noise * self.ramp_, generator=noise)
+            self.notify("on_batch_end", batch=batch, training=True, **step)
+        self._record_epoch(batches.n_images)
+        self.notify("on_epoch_end", dataset_train=batches, dataset_valid=None)
+
+    def outputs(self, batches):
+        """Yield the lattice's output on each batch in order, without noise and without what fills up the last batch."""
+        left = batches.n_images
+        for batch in batches:
+            yield LatticeOutput(*(tensor[:left] for tensor in self.evaluation_step(batch)))
+            left -= batches.batch_size
+
+    def get_loss(self, y_pred, y_true, X=None, training=False):
+        """The error cost and, in training, the annealed price of every resource."""
+        labels, sample_weight = y_true
+        error = error_cost(y_pred.log_probas, labels, sample_weight)
+        if not training:
+            return error
+        costs = self.space_costs() if self.pressures["breadth"] or self.pressures["depth"] else {}
+        costs["time"] = time_cost(y_pred.weights)
+        extras = {name: _scalar(cost(self.module_, y_pred), name) for name, cost in self.extra_costs.items()}
+        costs |= extras
+        loss = error + self.ramp_ * sum(
+            price * costs[name] for name, price in self.pressures.items() if price
+        )
+        self._add_up(len(labels), {
+            "train_loss": loss, "error": error, "time": costs["time"], **extras,
+            "accuracy": (y_pred.log_probas.argmax(dim=1) == labels).to(loss.dtype).mean(),
+        })
+        return loss
+
+    def space_costs(self):
+        """Breadth and depth cost of the lattice, as scalar tensors."""
+        magnitude = self.module_.channel_magnitude()
+        return {
+            "breadth": breadth_cost(magnitude, self.position_power),
+            "depth": depth_cost(magnitude, self.position_power),
+        }
+
+    def _set_progress(self, progress, decay):
+        self.ramp_ = ramp(progress, *self.annealing)
+        for group in self.optimizer_.param_groups:
+            group["lr"] = self.lr * (cosine_decay(progress) if decay else 1.0)
+
+    def _add_up(self, n_images, means):
+        """Add a batch's means to the epoch's sums, on the device."""
+        for name, mean in means.items():
+            self.sums_[name] = self.sums_.get(name, 0.0) + mean.detach() * n_images
+
+    @torch.no_grad()
+    def _record_epoch(self, n_images):
+        """Read the epoch's sums from the device, once, into the history."""
+        means = {name: value / n_images for name, value in self.sums_.items()} | self.space_costs()
+        del self.sums_
+        means = dict(zip(means, torch.stack([mean.float() for mean in means.values()]).tolist(), strict=True))
+        if not math.isfinite(means["train_loss"]):
+            raise ValueError(
+                f"The loss became {means['train_loss']} in epoch {len(self.history)}. Lower lr (now {self.lr}) or the "
+                "pressures, or scale the features of X."
+            )
+        for name, mean in means.items():
+            self.history.record(name, mean)
+        self.history.record("time_used", means["time"] * self.module_.n_steps)
+
+
+def stopped_early(net):
+    """Whether a callback of skorch's, which raises KeyboardInterrupt to end training, asked for it.
+
+    Any other KeyboardInterrupt is a Ctrl-C.
+    """
+    return any(isinstance(cb, EarlyStopping) and cb.misses_ == cb.patience for _, cb in net.callbacks_)
+
+
+def _scalar(value, name):
+    if not isinstance(value, torch.Tensor) or value.dim() != 0:
+        came = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else type(value).__name__
+        raise ValueError(f"The extra cost {name!r} returned {came}. Return a scalar tensor, such as the mean of what it returns.")
+    return value

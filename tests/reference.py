@@ -1,0 +1,110 @@
+"""The lattice and its costs once more, as naive NumPy loops in float64, written from the formulas and not from the code."""
+
+import math
+
+import numpy as np
+
+
+def convolve(image, kernel, bias=None):
+    """Cross-correlation of (inputs, height, width) with (outputs, inputs, k, k), zeros around, one number at a time."""
+    n_outputs, n_inputs, k, _ = kernel.shape
+    _, height, width = image.shape
+    out = np.zeros((n_outputs, height, width))
+    for o in range(n_outputs):
+        for row in range(height):
+            for column in range(width):
+                total = 0.0 if bias is None else bias[o]
+                for i in range(n_inputs):
+                    for dy in range(k):
+                        for dx in range(k):
+                            y, x = row + dy - k // 2, column + dx - k // 2
+                            if 0 <= y < height and 0 <= x < width:
+                                total += kernel[o, i, dy, dx] * image[i, y, x]
+                out[o, row, column] = total
+    return out
+
+
+def divisive_normalization(drive):
+    out = np.empty_like(drive)
+    n_channels, height, width = drive.shape
+    for row in range(height):
+        for column in range(width):
+            mean = sum(abs(drive[c, row, column]) for c in range(n_channels)) / n_channels
+            out[:, row, column] = drive[:, row, column] / (1 + mean)
+    return out
+
+
+def softmax(logits):
+    exponentials = [math.exp(logit - max(logits)) for logit in logits]
+    return np.array([value / sum(exponentials) for value in exponentials])
+
+
+def forward(weights, image, n_layers, n_steps, temperature, noise=None, drop=()):
+    """Time-selection weights (n_steps,), step probabilities (n_steps, n_classes) and their mixture for one image.
+
+    Parameters
+    ----------
+    weights : dict of str to ndarray
+        The lattice's state dict.
+    image : ndarray of shape (n_inputs, height, width)
+    noise : ndarray of shape (n_steps, n_layers, n_channels, height, width), default=None
+        What is added to the hidden states.
+    drop : collection of str
+        Terms to leave out: "top_down", "lateral", "top_layer" (its readout), "step_1" (its vote).
+    """
+    image = (image - weights["pixel_mean"]) / weights["pixel_std"]
+    u = convolve(image, weights["input.weight"], weights["input.bias"])
+    hidden = [np.zeros_like(u) for _ in range(n_layers)]
+    previous = None
+    step_probas, scores = [], []
+    for step in range(n_steps):
+        active = []
+        for layer in range(n_layers):
+            below = u if layer == 0 else active[layer - 1]
+            d = divisive_normalization(
+                convolve(below, weights[f"bottom_up.{layer}.weight"], weights[f"bottom_up.{layer}.bias"])
+            )
+            r = np.zeros_like(d)
+            if step > 0:
+                if "lateral" not in drop:
+                    r = r + convolve(previous[layer], weights[f"lateral.{layer}.weight"])
+                if layer + 1 < n_layers and "top_down" not in drop:
+                    r = r + convolve(previous[layer + 1], weights[f"top_down.{layer}.weight"])
+                r = divisive_normalization(r)
+            hidden[layer] = hidden[layer] + d + r
+            if noise is not None:
+                hidden[layer] = hidden[layer] + noise[step, layer]
+            active.append(np.maximum(hidden[layer], 0))
+        previous = active
+        z = np.array([active[layer][c].mean() for layer in range(n_layers) for c in range(len(u))])
+        readout = weights["readout.weight"].copy()
+        if "top_layer" in drop:
+            readout[:, -len(u) :] = 0
+        step_probas.append(softmax(readout @ z + weights["readout.bias"]))
+        if "selector.0.weight" in weights:
+            inner = np.maximum(weights["selector.0.weight"] @ z + weights["selector.0.bias"], 0)
+            scores.append(float(weights["selector.2.weight"][0] @ inner + weights["selector.2.bias"][0]))
+        else:
+            scores.append(float(weights["step_scores"][step]))
+    norm = math.sqrt(sum(score**2 for score in scores))
+    time_weights = softmax([temperature * score / norm for score in scores])
+    if "step_1" in drop:
+        time_weights[0] = 0
+    return time_weights, np.array(step_probas), sum(s * p for s, p in zip(time_weights, step_probas, strict=True))
+
+
+def channel_magnitude(weights, n_layers, expected):
+    """Mean |w| over every kernel that writes a channel, over its expectation `expected[layer]`; (n_layers, n_channels)."""
+    rows = []
+    for layer in range(n_layers):
+        names = [f"bottom_up.{layer}.weight", f"lateral.{layer}.weight"]
+        if layer + 1 < n_layers:
+            names.append(f"top_down.{layer}.weight")
+        n_channels = len(weights[names[0]])
+        rows.append(
+            [
+                np.mean([abs(w) for name in names for w in weights[name][c].ravel()]) / expected[layer]
+                for c in range(n_channels)
+            ]
+        )
+    return np.array(rows)
