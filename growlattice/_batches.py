@@ -35,7 +35,9 @@ class Batches:
     def __init__(self, images, labels=None, sample_weight=None, *, batch_size, device, augment=None):
         self.device, self.augment = torch.device(device), augment
         self.batch_size = batch_size
-        self.images = images if self.device.type == "cpu" else torch.from_numpy(np.array(images)).to(self.device)
+        self.images = (
+            images if self.device.type == "cpu" else torch.from_numpy(np.array(images, order="C")).to(self.device)
+        )
         self.labels = None if labels is None else torch.from_numpy(labels).to(self.device)
         self.sample_weight = None
         if sample_weight is not None:
@@ -49,7 +51,7 @@ class Batches:
         return math.ceil(self.n_images / self.batch_size)
 
     def __iter__(self):
-        """Batches in the order given, each of exactly `batch_size` images: the last one is filled up with the first image.
+        """Batches in the order given, each of exactly `batch_size` images, the last filled up with the first image.
 
         What a network answers about an image then depends on that image alone and not, through the choice of
         another kernel, on how many others came with it.
@@ -70,7 +72,9 @@ class Batches:
 
     def _take(self, rows):
         if isinstance(self.images, np.ndarray):
-            images = torch.from_numpy(self.images[rows.numpy()])
+            taken = self.images[rows.numpy()]
+            # Channels first in memory too, whatever the caller's order: other strides mean other, slower kernels.
+            images = torch.from_numpy(taken.reshape(-1).reshape(taken.shape))
         else:
             images = self.images[rows.to(self.device)]
         if self.labels is None:

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.callback import CallbackSupportMixin, with_callbacks
-from sklearn.utils import check_array, check_consistent_length, check_random_state, compute_class_weight
+from sklearn.utils import assert_all_finite, check_array, check_consistent_length, check_random_state, column_or_1d
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
@@ -24,17 +24,15 @@ from ._images import (
     as_size,
     channels_first,
     is_image_list,
-    merge_duplicates,
-    pixel_statistics,
     read_images,
     resize,
     shape_of_rows,
 )
 from ._lattice import Lattice
 from ._net import LatticeNet, seeded_generator, stopped_early
+from ._training_set import make_training_set, pixel_statistics
 
 RESERVED = {"epoch", "accuracy", "train_loss", "error", "breadth", "depth", "time", "time_used", "dur"}
-SMALL = 1000  # images, up to which a sample weight of 2 is exactly the row twice
 
 
 class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
@@ -47,7 +45,7 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     Parameters
     ----------
     breadth_pressure : float, default=0.0
-        Price of channels. The cost it is charged on is about 1 for a fresh lattice, as are the other two.
+        Price of channels. What it is charged on is about 1 for a fresh lattice.
     depth_pressure : float, default=0.0
         Price of layers.
     time_pressure : float, default=0.0
@@ -76,7 +74,7 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         output on a batch (:class:`~growlattice._lattice.LatticeOutput`) and returns a scalar tensor.
     max_epochs : int, default=30
         Passes over the training images.
-    batch_size : int, default=64
+    batch_size : int, default=32
         Most images in a training batch.
     lr : float, default=1e-2
         Learning rate of AdamW at the start; it falls to 0 along a cosine.
@@ -90,9 +88,9 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     image_size : int or tuple of int, default=None
         Side, or (height, width), that images are resized to, with antialiasing, before anything else.
     augment : callable, default=None
-        Takes and returns a batch of training images, a tensor of shape (n_images, channels, height, width) in the units and
-        dtype of X. A transform of `torchvision.transforms.v2` works; what it draws from torch's generator is seeded
-        by `random_state`.
+        Takes and returns a batch of training images, a tensor of shape (n_images, channels, height, width) in the
+        units and dtype of X. A transform of `torchvision.transforms.v2` works; what it draws from torch's generator is
+        seeded by `random_state`.
     device : str or torch.device, default="auto"
         "auto" takes a GPU where there is one.
     precision : {"auto", "float32", "float64", "bfloat16"}, default="auto"
@@ -100,10 +98,11 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     callbacks : list of skorch callbacks, default=None
         Called in training with the skorch net, as in skorch. Those of scikit-learn are set with `set_callbacks`.
     warm_start : bool, default=False
-        Whether `fit` goes on from the weights of the last fit. Everything else starts anew.
+        Whether `fit` goes on from the lattice of the last fit, whose form and classes then stay as they are; the
+        schedule and the history start anew.
     random_state : int, RandomState instance or None, default=None
-        Seed of initial weights, shuffling, noise and augmentation. The same integer gives, on the CPU, the same result bit for
-        bit, and no global generator is touched.
+        Seed of initial weights, shuffling, noise and augmentation. The same integer gives, on the same CPU with the
+        same number of threads, the same result bit for bit, and no global generator is touched.
     verbose : int, default=0
         1 prints a line for each epoch: accuracy, costs and time used.
 
@@ -113,7 +112,7 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         Labels.
     n_features_in_ : int
         Numbers in each row, or in each image before it is resized.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the columns, if X is a data frame whose columns all have strings for names.
     image_shape_ : tuple of int
         (channels, height, width) of the images as the lattice sees them.
@@ -199,7 +198,7 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         annealing=(0.1, 0.5),
         extra_costs=(),
         max_epochs=30,
-        batch_size=64,
+        batch_size=32,
         lr=1e-2,
         weight_decay=1e-4,
         class_weight=None,
@@ -248,8 +247,8 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like, DataFrame or list of images
-            Rows of numbers, of shape (n, features); images, of shape (n, height, width), (n, height, width, channels) or
-            (n, channels, height, width) with 1, 3 or 4 channels; or a list or column of PIL images or of paths.
+            Rows of numbers, of shape (n, features); images, of shape (n, height, width), (n, height, width, channels)
+            or (n, channels, height, width) with 1, 3 or 4 channels; or a list or column of PIL images or of paths.
         y : array-like of shape (n,)
             Labels of any kind that scikit-learn takes.
         sample_weight : array-like of shape (n,), default=None
@@ -266,17 +265,17 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         with _all_or_nothing(self):
             context.call_on_fit_task_begin(estimator=self, **task)
             again = self.warm_start and hasattr(self, "net_")
-            data = self._training_data(X, y, sample_weight, again)
-            self._prepare_net(*data, again)
-            self._train(*data, done=0, epochs=self.max_epochs, decay=True, report=partial(_epoch_task, self, context, task))
+            data = self._training_set(X, y, sample_weight, again)
+            self.net_ = self._make_net(copy.deepcopy(self.lattice_) if again else self._make_lattice(data))
+            self._train(data, self.max_epochs, decay=True, report=partial(_epoch_task, self, context, task))
             context.call_on_fit_task_end(estimator=self, **task, reconstruction_attributes={})
         return self
 
     def partial_fit(self, X, y, classes=None, sample_weight=None):
         """Train for one epoch on what may be a part of the data.
 
-        The learning rate stays at `lr`, for nobody knows how many calls there will be. Pressures and noise rise over the
-        first `max_epochs` epochs as they do in `fit`. A fitted lattice goes on from where it is.
+        The learning rate stays at `lr`, for nobody knows how many calls there will be. Pressures and noise rise over
+        the first `max_epochs` epochs as they do in `fit`. A fitted lattice goes on from where it is.
 
         Parameters
         ----------
@@ -292,9 +291,12 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         self._check_parameters()
         with _all_or_nothing(self):
             again = hasattr(self, "net_")
-            data = self._training_data(X, y, sample_weight, again, classes)
-            self._prepare_net(*data, again)
-            self._train(*data, done=len(self.net_.history), epochs=1, decay=False)
+            data = self._training_set(X, y, sample_weight, again, classes)
+            if again:
+                self.net_ = self._make_net(copy.deepcopy(self.lattice_)).go_on_from(self.net_)
+            else:
+                self.net_ = self._make_net(self._make_lattice(data))
+            self._train(data, n_epochs=1, decay=False)
         return self
 
     def predict(self, X):
@@ -371,8 +373,7 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         ndarray of shape (n,)
             Between 1 and the number of steps.
         """
-        weights = self.time_weights(X)
-        return weights @ np.arange(1, weights.shape[1] + 1, dtype=weights.dtype)
+        return _mean_step(self.time_weights(X))
 
     @property
     def lattice_(self):
@@ -411,7 +412,7 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         for cost in self.extra_costs:
             if not (isinstance(cost, (tuple, list)) and len(cost) == 2 and callable(cost[0]) and _is_price(cost[1])):
                 raise ValueError(
-                    f"extra_costs holds {cost!r}. Give pairs (callable, pressure), the pressure a finite number from 0 up."
+                    f"extra_costs holds {cost!r}. Give pairs (callable, pressure), the pressure finite and from 0 up."
                 )
 
     def _images(self, X, reset):
@@ -432,8 +433,8 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             images = resize(images, size)
         if images.shape[1:] != self.image_shape_:
             raise ValueError(
-                f"X holds images of shape {images.shape[1:]}, but {type(self).__name__} was fitted on images of shape "
-                f"{self.image_shape_} (channels, height, width). Give images of that shape, or set image_size before fit."
+                f"X holds images of shape {images.shape[1:]}, but {type(self).__name__} was fitted on images of "
+                f"shape {self.image_shape_} (channels, height, width). Give images of that shape."
             )
         return images
 
@@ -452,28 +453,18 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         self.n_features_in_ = int(np.prod(shape))
         self.image_shape_ = shape if size is None else (shape[0], *size)
 
-    def _training_data(self, X, y, sample_weight, again, classes=None):
-        """Images, indices of labels and weights (None where all count the same) of what is to be trained on."""
+    def _training_set(self, X, y, sample_weight, again, classes=None):
+        """The training set that X, y and sample_weight are, without what has no weight; sets `classes_`."""
         images = self._images(X, reset=not again)
-        y = validate_data(self, X="no_validation", y=y, reset=False)
+        y = _as_labels(y)
         check_consistent_length(images, y, sample_weight)
-        check_classification_targets(y)
         weights = _check_sample_weight(sample_weight, images, dtype=np.float64, ensure_non_negative=True)
         kept = weights > 0
         if not kept.all():
             images, y, weights = images[kept], y[kept], weights[kept]
         self._set_classes(y, classes, again)
         labels = np.searchsorted(self.classes_, y)
-        if len(images) <= SMALL:
-            images, labels, weights = merge_duplicates(images, labels, weights)
-        if self.class_weight is not None:
-            present = np.unique(labels)
-            of_class = np.ones(len(self.classes_))
-            of_class[present] = compute_class_weight(
-                self.class_weight, classes=self.classes_[present], y=self.classes_[labels], sample_weight=weights
-            )
-            weights = weights * of_class[labels]
-        return images, labels, weights if np.ptp(weights) > 0 else None
+        return make_training_set(images, labels, weights, self.classes_, self.class_weight)
 
     def _set_classes(self, y, classes, again):
         """Set `classes_`, or check y against those that are set."""
@@ -489,12 +480,8 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
                 "Give all classes in the first call, or fit with warm_start=False."
             )
 
-    def _prepare_net(self, images, labels, weights, again):
-        """Set `net_`: a copy of the last one to go on with, or a fresh one."""
-        if again:
-            self.net_ = copy.deepcopy(self.net_)
-            return
-        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+    def _make_lattice(self, data):
+        """A fresh lattice for the training set."""
         lattice = Lattice(
             self.image_shape_,
             max(2, len(self.classes_)),
@@ -504,26 +491,34 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             kernel_size=self.kernel_size,
             time_selection=self.time_selection,
             temperature=self.temperature,
-            generator=seeded_generator(seed),
+            generator=seeded_generator(self._seed()),
         )
-        mean, std = pixel_statistics(images, np.ones(len(images)) if weights is None else weights)
+        mean, std = pixel_statistics(data.images, data.sample_weight)
         lattice.pixel_mean += torch.from_numpy(mean)[:, None, None]
         lattice.pixel_std *= torch.from_numpy(std)[:, None, None]
+        return lattice
+
+    def _seed(self):
+        return int(check_random_state(self.random_state).randint(2**31 - 1))
+
+    def _make_net(self, lattice):
+        """A skorch net that trains the lattice as the parameters say."""
         dtype, autocast = PRECISIONS[self.precision]
-        extra_costs = dict(zip(self._extra_names(), self.extra_costs, strict=True))
-        self.net_ = LatticeNet(
+        names = self._extra_names()
+        extra_pressures = {name: pressure for name, (_, pressure) in zip(names, self.extra_costs, strict=True)}
+        return LatticeNet(
             lattice.to(dtype),
             pressures={
                 "breadth": self.breadth_pressure,
                 "depth": self.depth_pressure,
                 "time": self.time_pressure,
-                **{name: pressure for name, (_, pressure) in extra_costs.items()},
+                **extra_pressures,
             },
-            extra_costs={name: cost for name, (cost, _) in extra_costs.items()},
+            extra_costs={name: cost for name, (cost, _) in zip(names, self.extra_costs, strict=True)},
             position_power=self.position_power,
             noise=self.noise,
             annealing=tuple(self.annealing),
-            seed=seed,
+            seed=self._seed(),
             autocast=autocast,
             lr=self.lr,
             optimizer__weight_decay=self.weight_decay,
@@ -535,41 +530,39 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             verbose=self.verbose,
         ).initialize()
 
-    def _train(self, images, labels, weights, *, done, epochs, decay, report=nullcontext):
-        """Train for some epochs, `done` of `max_epochs` having gone before, and describe what came of it."""
+    def _train(self, data, n_epochs, decay, report=nullcontext):
+        """Train for some epochs, and describe what came of it."""
         net = self.net_
-        batches = Batches(
-            images, labels, weights, batch_size=self.batch_size, device=net.device, augment=self.augment
-        )
-        net.notify("on_train_begin", X=images, y=labels)
+        batches = Batches(*data, batch_size=self.batch_size, device=net.device, augment=self.augment)
+        net.notify("on_train_begin", X=data.images, y=data.labels)
         try:
-            for epoch in range(done, done + epochs):
+            for epoch in range(len(net.history), len(net.history) + n_epochs):
                 start, end = min(epoch / self.max_epochs, 1.0), min((epoch + 1) / self.max_epochs, 1.0)
                 with report() as reply:
                     net.train_epoch(batches, start, end, decay)
-                if reply and reply.stop:
+                if reply is not None and reply.stop:
                     break
         except KeyboardInterrupt:
             if not stopped_early(net):
                 raise
-        net.notify("on_train_end", X=images, y=labels)
-        self._describe(images, labels, weights)
+        net.notify("on_train_end", X=data.images, y=data.labels)
+        self._describe(data)
 
-    def _describe(self, images, labels, weights):
+    def _describe(self, data):
         """Set the attributes that say what training came to, on the training images, without noise."""
+        images, labels, sample_weight = data
         log_probas, time_weights = self._respond(images, lambda output: (output.log_probas, output.weights))
-        net, time_used = self.net_, time_weights @ np.arange(1, time_weights.shape[1] + 1)
+        if sample_weight is not None:
+            sample_weight = sample_weight / sample_weight.mean()
         error = error_cost(
-            torch.from_numpy(log_probas),
-            torch.from_numpy(labels),
-            None if weights is None else torch.from_numpy(weights / weights.mean()),
+            *(None if array is None else torch.from_numpy(array) for array in (log_probas, labels, sample_weight))
         )
-        self.time_used_ = float(np.average(time_used, weights=weights))
         with torch.no_grad():
-            space = {name: float(cost) for name, cost in net.space_costs().items()}
+            space = {name: float(cost) for name, cost in self.net_.space_costs().items()}
+        self.time_used_ = float(np.average(_mean_step(time_weights), weights=sample_weight))
         self.costs_ = {"error": float(error), **space, "time": self.time_used_ / self.lattice_.n_steps}
         self.history_ = pd.DataFrame(
-            [{name: value for name, value in row.items() if name != "batches"} for row in net.history]
+            [{name: value for name, value in row.items() if name != "batches"} for row in self.net_.history]
         )
 
     def _respond(self, images, read):
@@ -592,7 +585,9 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     def _extra_names(self):
         """A name for the column of each extra cost in the history."""
         names = [getattr(cost, "__name__", type(cost).__name__) for cost, _ in self.extra_costs]
-        return [f"{name}_{index}" if names.count(name) > 1 or name in RESERVED else name for index, name in enumerate(names)]
+        return [
+            f"{name}_{index}" if names.count(name) > 1 or name in RESERVED else name for index, name in enumerate(names)
+        ]
 
 
 @contextmanager
@@ -616,6 +611,21 @@ def _epoch_task(estimator, context, task):
     yield reply
     # The estimator holds all that it needs to predict; scikit-learn hands callbacks a copy of it.
     reply.stop = epoch.call_on_fit_task_end(estimator=estimator, **task, reconstruction_attributes={})
+
+
+def _as_labels(y):
+    if y is None:
+        raise ValueError(
+            "LatticeClassifier requires y to be passed, but the target y is None. Give a label for each image."
+        )
+    y = column_or_1d(y, warn=True)
+    assert_all_finite(y, input_name="y")
+    check_classification_targets(y)
+    return y
+
+
+def _mean_step(time_weights):
+    return time_weights @ np.arange(1, time_weights.shape[1] + 1, dtype=time_weights.dtype)
 
 
 def _n_axes(X):

@@ -39,7 +39,7 @@ def choose_device(device):
 
 
 def prediction_batch_size(image_shape, n_channels, device):
-    """Images to predict at a time: as many as keep a layer's activations in the cache, and never fewer for fewer images.
+    """Images to predict at a time: as many as keep a layer's activations in the cache.
 
     The number depends on the lattice alone, so that the answer about an image does not depend on its company.
     """

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from numbers import Integral
 
 import numpy as np
+from scipy.sparse import issparse
 
 CHANNELS = (1, 3, 4)
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
@@ -18,12 +19,14 @@ IMAGES_AT_ONCE = 1024
 
 def is_image_list(X):
     """Whether X is a list or column of PIL images or of image paths, rather than numbers."""
-    if isinstance(X, (str, bytes)) or not hasattr(X, "__len__") or len(X) == 0:
-        return False
     if hasattr(X, "shape"):
-        if X.ndim > 2 or (X.ndim == 2 and X.shape[1] != 1):
+        if X.ndim not in (1, 2) or (X.ndim == 2 and X.shape[1] != 1) or issparse(X):
             return False
         X = np.asarray(X).reshape(-1)
+    elif not isinstance(X, (list, tuple)):
+        return False
+    if len(X) == 0:
+        return False
     first = X[0]
     return isinstance(first, (str, os.PathLike)) or _is_pil(first)
 
@@ -61,8 +64,9 @@ def read_images(X, n_channels=None, image_size=None):
             images = np.empty((len(items), *pixels.shape), dtype=np.uint8)
         if pixels.shape != images.shape[1:]:
             raise ValueError(
-                f"Images differ in size: the first is {images.shape[2]} by {images.shape[3]} pixels, {_name(item, index)} "
-                f"is {pixels.shape[1]} by {pixels.shape[2]}. Give image_size=(height, width) to resize all of them."
+                f"Images differ in size: the first is {images.shape[2]} by {images.shape[3]} pixels, "
+                f"{_name(item, index)} is {pixels.shape[1]} by {pixels.shape[2]} pixels. "
+                "Give image_size=(height, width) to resize all of them."
             )
         images[index] = pixels
     return images
@@ -79,7 +83,7 @@ def channels_first(X, image_shape=None):
         (n_channels, height, width), which settles the doubtful cases.
     """
     if X.ndim == 3:
-        return X[:, None]
+        return X.reshape(len(X), 1, *X.shape[1:])
     if image_shape is not None and X.shape[1:] == tuple(image_shape):
         return X
     if X.shape[3] in CHANNELS:
@@ -106,8 +110,8 @@ def shape_of_rows(n_features, image_shape=None):
     if image_shape is not None:
         if math.prod(image_shape) != n_features:
             raise ValueError(
-                f"image_shape={tuple(image_shape)} holds {math.prod(image_shape)} values, but X has {n_features} features. "
-                "Give image_shape=(channels, height, width) whose product is X.shape[1]."
+                f"image_shape={tuple(image_shape)} holds {math.prod(image_shape)} values, but X has {n_features} "
+                "features. Give image_shape=(channels, height, width) whose product is X.shape[1]."
             )
         return tuple(image_shape)
     side = math.isqrt(n_features)
@@ -143,42 +147,11 @@ def resize(images, image_size):
 
 
 def as_pixels(images):
-    """The array in a dtype that torch holds: uint8 and floats as they are, anything else as floats, without a copy if it can."""
+    """The array in a dtype that torch holds: uint8 and floats as they are, anything else as floats."""
     dtype = images.dtype
     if dtype != np.uint8:
         dtype = np.float64 if dtype.itemsize > 8 else np.promote_types(dtype, np.float32)
     return images.astype(np.dtype(dtype).newbyteorder("="), copy=False)
-
-
-def pixel_statistics(images, sample_weight):
-    """Weighted mean and standard deviation of each input channel, in float64.
-
-    Parameters
-    ----------
-    images : ndarray of shape (n_images, n_channels, height, width)
-    sample_weight : ndarray of shape (n_images,)
-
-    Returns
-    -------
-    mean, std : ndarray of shape (n_channels,)
-        The deviation of a constant channel is given as 1.
-    """
-    n_pixels = math.prod(images.shape[2:])
-    mean = _weighted_sum(images, sample_weight, lambda pixels: pixels) / (sample_weight.sum() * n_pixels)
-    centre = mean[:, None, None]
-    variance = _weighted_sum(images, sample_weight, lambda pixels: (pixels - centre) ** 2)
-    std = np.sqrt(variance / (sample_weight.sum() * n_pixels))
-    return mean, np.where(std > 1e-12 * np.abs(mean), std, 1.0)
-
-
-def merge_duplicates(images, labels, sample_weight):
-    """One row for each distinct pair of image and label, in sorted order, with the weights added up.
-
-    A weight of 2 then is the row twice, whatever the order the rows came in.
-    """
-    rows = np.column_stack([labels, images.reshape(len(images), -1)])
-    _, first, group = np.unique(rows, axis=0, return_index=True, return_inverse=True)
-    return images[first], labels[first], np.bincount(group.reshape(-1), weights=sample_weight)
 
 
 def as_size(image_size):
@@ -229,13 +202,6 @@ def _opened(path):
         with Image.open(path) as image:
             yield image
     except Exception as error:
-        raise ValueError(f"Cannot read the image {os.fspath(path)!r}: {error}. Give paths of images that Pillow opens.") from error
-
-
-def _weighted_sum(images, sample_weight, function):
-    """Sum over images and pixels of weight * function(pixels), for each channel, some images at a time."""
-    total = np.zeros(images.shape[1])
-    for start in range(0, len(images), IMAGES_AT_ONCE):
-        part = slice(start, start + IMAGES_AT_ONCE)
-        total += sample_weight[part] @ function(images[part].astype(np.float64)).sum(axis=(2, 3))
-    return total
+        raise ValueError(
+            f"Cannot read the image {os.fspath(path)!r}: {error}. Give paths of images that Pillow opens."
+        ) from error

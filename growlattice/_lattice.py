@@ -69,7 +69,7 @@ def divisive_normalization(drive):
 
 
 def time_selection_weights(scores, temperature):
-    """Logarithm of softmax(temperature * scores / |scores|) over steps.
+    """Logarithm of ``softmax(temperature * scores / |scores|)`` over steps.
 
     Parameters
     ----------
@@ -83,6 +83,10 @@ def time_selection_weights(scores, temperature):
     tensor of shape (n_images, n_steps)
     """
     return functional.log_softmax(temperature * functional.normalize(scores, dim=1), dim=1)
+
+
+def _convolution(n_in, n_out, kernel_size, bias=True):
+    return nn.Conv2d(n_in, n_out, kernel_size, padding="same", bias=bias)
 
 
 class Lattice(nn.Module):
@@ -128,23 +132,24 @@ class Lattice(nn.Module):
         k = 1 if height == width == 1 else kernel_size
         self.n_channels, self.n_layers, self.n_steps, self.temperature = n_channels, n_layers, n_steps, temperature
 
-        def convolutions(count):
-            return nn.ModuleList(nn.Conv2d(n_channels, n_channels, k, padding="same", bias=False) for _ in range(count))
-
-        self.register_buffer("pixel_mean", torch.zeros(n_inputs, 1, 1))
-        self.register_buffer("pixel_std", torch.ones(n_inputs, 1, 1))
-        self.input = nn.Conv2d(n_inputs, n_channels, k, padding="same")
-        self.bottom_up = nn.ModuleList(nn.Conv2d(n_channels, n_channels, k, padding="same") for _ in range(n_layers))
-        self.lateral = convolutions(n_layers)
-        self.top_down = convolutions(n_layers - 1)
-        self.readout = nn.Linear(n_layers * n_channels, n_classes)
-        self.adaptive = time_selection == "adaptive"
-        if self.adaptive:
-            self.selector = nn.Sequential(
-                nn.Linear(n_layers * n_channels, SELECTOR_HIDDEN), nn.ReLU(), nn.Linear(SELECTOR_HIDDEN, 1)
+        with torch.device("meta"):  # torch would fill the weights from its global generator
+            self.register_buffer("pixel_mean", torch.empty(n_inputs, 1, 1))
+            self.register_buffer("pixel_std", torch.empty(n_inputs, 1, 1))
+            self.input = _convolution(n_inputs, n_channels, k)
+            self.bottom_up = nn.ModuleList(_convolution(n_channels, n_channels, k) for _ in range(n_layers))
+            self.lateral = nn.ModuleList(_convolution(n_channels, n_channels, k, bias=False) for _ in range(n_layers))
+            self.top_down = nn.ModuleList(
+                _convolution(n_channels, n_channels, k, bias=False) for _ in range(n_layers - 1)
             )
-        else:
-            self.step_scores = nn.Parameter(torch.ones(n_steps))
+            self.readout = nn.Linear(n_layers * n_channels, n_classes)
+            if time_selection == "adaptive":
+                self.selector = nn.Sequential(
+                    nn.Linear(n_layers * n_channels, SELECTOR_HIDDEN), nn.ReLU(), nn.Linear(SELECTOR_HIDDEN, 1)
+                )
+            else:
+                self.register_module("selector", None)
+                self.step_scores = nn.Parameter(torch.empty(n_steps))
+        self.to_empty(device="cpu")
         self._initialize(generator)
 
     def forward(self, images, noise=0.0, generator=None):
@@ -181,11 +186,13 @@ class Lattice(nn.Module):
             activity.append(torch.cat([layer.mean(dim=(2, 3)) for layer in active], dim=1))
             before = active
         activity = torch.stack(activity, dim=1)  # (n_images, n_steps, n_layers * n_channels)
-        return LatticeOutput(
-            step_log_probas=functional.log_softmax(self.readout(activity), dim=2),
-            log_weights=time_selection_weights(self._scores(activity), self.temperature),
-            activity=activity,
-        )
+        with torch.autocast(images.device.type, enabled=False):  # the answer keeps the precision of the weights
+            activity = activity.to(self.pixel_mean.dtype)
+            return LatticeOutput(
+                step_log_probas=functional.log_softmax(self.readout(activity), dim=2),
+                log_weights=time_selection_weights(self._scores(activity), self.temperature),
+                activity=activity,
+            )
 
     def channel_magnitude(self):
         """Mean absolute weight of the kernels that write each channel, in units of its expectation at initialization.
@@ -197,7 +204,9 @@ class Lattice(nn.Module):
         rows = []
         for layer in range(self.n_layers):
             kernels = torch.cat([kernel.weight for kernel, _ in self._writers(layer)], dim=1)
-            expected = sum(gain * (2 * kernel.weight[0].numel() / math.pi) ** 0.5 for kernel, gain in self._writers(layer))
+            expected = sum(
+                gain * (2 * kernel.weight[0].numel() / math.pi) ** 0.5 for kernel, gain in self._writers(layer)
+            )
             rows.append(kernels.abs().sum(dim=(1, 2, 3)) / expected)
         return torch.stack(rows)
 
@@ -210,7 +219,7 @@ class Lattice(nn.Module):
 
     def _scores(self, activity):
         """Raw time-selection weights, of shape (n_images, n_steps)."""
-        if self.adaptive:
+        if self.selector is not None:
             return self.selector(activity).squeeze(2)
         return self.step_scores.expand(len(activity), -1)
 
@@ -224,6 +233,10 @@ class Lattice(nn.Module):
     @torch.no_grad()
     def _initialize(self, generator):
         """Draw the weights: normal kernels of variance gain**2 / fan-in, uniform readouts, no biases."""
+        self.pixel_mean.zero_()
+        self.pixel_std.fill_(1.0)
+        if self.selector is None:
+            self.step_scores.fill_(1.0)
         gains = {id(kernel): gain for layer in range(self.n_layers) for kernel, gain in self._writers(layer)}
         for module in self.modules():
             if isinstance(module, nn.Conv2d):

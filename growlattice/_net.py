@@ -4,6 +4,7 @@ The schedule is a function of how far training has come, and the random generato
 seed and the epoch, so the net keeps no state but weights, optimizer and history.
 """
 
+import copy
 import math
 from contextlib import nullcontext
 
@@ -15,6 +16,7 @@ from skorch.callbacks import EarlyStopping, EpochTimer, PrintLog
 from ._costs import breadth_cost, depth_cost, error_cost, time_cost
 from ._lattice import LatticeOutput
 
+
 def ramp(progress, start, end):
     """The annealing ramp: 0 up to `start`, linear to 1 at `end`, then 1.
 
@@ -25,7 +27,7 @@ def ramp(progress, start, end):
     """
     if progress >= end:
         return 1.0
-    return max((progress - start) / (end - start), 0.0)
+    return 0.0 if progress <= start else (progress - start) / (end - start)
 
 
 def cosine_decay(progress):
@@ -106,6 +108,13 @@ class LatticeNet(NeuralNet):
         with torch.autocast(x.device.type, self.autocast) if self.autocast else nullcontext():
             return self.module_(x, **fit_params)
 
+    def go_on_from(self, net):
+        """Take over seed, history and the optimizer's moments from a net whose lattice this one holds a copy of."""
+        self.seed, self.history = net.seed, copy.deepcopy(net.history)
+        groups = self.optimizer_.state_dict()["param_groups"]
+        self.optimizer_.load_state_dict({**copy.deepcopy(net.optimizer_.state_dict()), "param_groups": groups})
+        return self
+
     def train_epoch(self, batches, start, end, decay=True):
         """Train on shuffled batches once, from the share `start` of training to the share `end`.
 
@@ -143,13 +152,17 @@ class LatticeNet(NeuralNet):
         costs["time"] = time_cost(y_pred.weights)
         extras = {name: _scalar(cost(self.module_, y_pred), name) for name, cost in self.extra_costs.items()}
         costs |= extras
-        loss = error + self.ramp_ * sum(
-            price * costs[name] for name, price in self.pressures.items() if price
+        loss = error + self.ramp_ * sum(price * costs[name] for name, price in self.pressures.items() if price)
+        self._add_up(
+            len(labels),
+            {
+                "train_loss": loss,
+                "error": error,
+                "time": costs["time"],
+                **extras,
+                "accuracy": (y_pred.log_probas.argmax(dim=1) == labels).to(loss.dtype).mean(),
+            },
         )
-        self._add_up(len(labels), {
-            "train_loss": loss, "error": error, "time": costs["time"], **extras,
-            "accuracy": (y_pred.log_probas.argmax(dim=1) == labels).to(loss.dtype).mean(),
-        })
         return loss
 
     def space_costs(self):
@@ -197,5 +210,7 @@ def stopped_early(net):
 def _scalar(value, name):
     if not isinstance(value, torch.Tensor) or value.dim() != 0:
         came = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else type(value).__name__
-        raise ValueError(f"The extra cost {name!r} returned {came}. Return a scalar tensor, such as the mean of what it returns.")
+        raise ValueError(
+            f"The extra cost {name!r} returned {came}. Return a scalar tensor, such as the mean of what it returns."
+        )
     return value

@@ -1,4 +1,4 @@
-"""The lattice and its costs once more, as naive NumPy loops in float64, written from the formulas and not from the code."""
+"""The lattice once more, as naive NumPy loops in float64, written from the formulas and not from the code."""
 
 import math
 
@@ -94,7 +94,7 @@ def forward(weights, image, n_layers, n_steps, temperature, noise=None, drop=())
 
 
 def channel_magnitude(weights, n_layers, expected):
-    """Mean |w| over every kernel that writes a channel, over its expectation `expected[layer]`; (n_layers, n_channels)."""
+    """Mean |w| over every kernel that writes a channel, over `expected[layer]`; (n_layers, n_channels)."""
     rows = []
     for layer in range(n_layers):
         names = [f"bottom_up.{layer}.weight", f"lateral.{layer}.weight"]

@@ -10,7 +10,9 @@ from growlattice._lattice import Lattice, divisive_normalization, time_selection
 from . import reference
 
 
-def make_lattice(n_channels=3, n_layers=3, n_steps=3, kernel_size=3, time_selection="adaptive", shape=(2, 4, 3), seed=0):
+def make_lattice(
+    n_channels=3, n_layers=3, n_steps=3, kernel_size=3, time_selection="adaptive", shape=(2, 4, 3), seed=0
+):
     lattice = Lattice(
         shape,
         4,
@@ -71,7 +73,8 @@ def test_every_term_matters(term):
     with torch.no_grad():
         probas = lattice(image).log_probas[0].exp()
     with_term, without = (
-        reference.forward(as_arrays(lattice), image[0].numpy(), 3, 3, temperature=5.0, drop=drop)[2] for drop in ((), (term,))
+        reference.forward(as_arrays(lattice), image[0].numpy(), 3, 3, temperature=5.0, drop=drop)[2]
+        for drop in ((), (term,))
     )
     np.testing.assert_allclose(probas, with_term, atol=1e-10)
     assert np.abs(with_term - without).max() > 1e-4
@@ -127,7 +130,9 @@ def test_adaptive_weights_differ_between_images_and_fixed_do_not():
 def test_channel_magnitude_equals_naive_reference():
     lattice = make_lattice(n_channels=3, n_layers=3)
     fan_in = 3 * 9
-    up, side = (gain / fan_in**0.5 * (2 / math.pi) ** 0.5 for gain in (_lattice.BOTTOM_UP_GAIN, _lattice.RECURRENT_GAIN))
+    up, side = (
+        gain / fan_in**0.5 * (2 / math.pi) ** 0.5 for gain in (_lattice.BOTTOM_UP_GAIN, _lattice.RECURRENT_GAIN)
+    )
     expected = [(up + 2 * side) / 3, (up + 2 * side) / 3, (up + side) / 2]
     magnitude = lattice.channel_magnitude().detach()
     np.testing.assert_allclose(magnitude, reference.channel_magnitude(as_arrays(lattice), 3, expected), rtol=1e-12)

@@ -1,0 +1,100 @@
+"""What a lattice is trained on: images, indices of their labels, and weights."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.utils import compute_class_weight
+
+SMALL = 1000  # images, up to which a sample weight of 2 is exactly the row twice
+IMAGES_AT_ONCE = 1024
+
+
+class TrainingSet(NamedTuple):
+    """Images, indices of their labels, and weights.
+
+    Attributes
+    ----------
+    images : ndarray of shape (n_images, n_channels, height, width)
+    labels : ndarray of int64 of shape (n_images,)
+        Indices into the classes.
+    sample_weight : ndarray of shape (n_images,) or None
+        None where all images count the same.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    sample_weight: np.ndarray | None
+
+
+def make_training_set(images, labels, sample_weight, classes, class_weight=None):
+    """Bring a small training set to its canonical form, and weigh the classes.
+
+    Parameters
+    ----------
+    images, labels
+        As in :class:`TrainingSet`.
+    sample_weight : ndarray of shape (n_images,)
+        Above 0.
+    classes : ndarray of shape (n_classes,)
+        What the labels stand for.
+    class_weight : dict, "balanced" or None
+        As in scikit-learn.
+
+    Returns
+    -------
+    TrainingSet
+    """
+    if len(images) <= SMALL:
+        images, labels, sample_weight = merge_duplicates(images, labels, sample_weight)
+    if class_weight is not None:
+        present = np.unique(labels)
+        of_class = np.ones(len(classes))
+        of_class[present] = compute_class_weight(
+            class_weight, classes=classes[present], y=classes[labels], sample_weight=sample_weight
+        )
+        sample_weight = sample_weight * of_class[labels]
+    return TrainingSet(images, labels, sample_weight if np.ptp(sample_weight) > 0 else None)
+
+
+def pixel_statistics(images, sample_weight):
+    """Weighted mean and standard deviation of each input channel, in float64.
+
+    Parameters
+    ----------
+    images : ndarray of shape (n_images, n_channels, height, width)
+    sample_weight : ndarray of shape (n_images,) or None
+        None where all images count the same.
+
+    Returns
+    -------
+    mean, std : ndarray of shape (n_channels,)
+        The deviation of a constant channel is given as 1.
+    """
+    if sample_weight is None:
+        sample_weight = np.ones(len(images))
+    n_pixels = math.prod(images.shape[2:])
+    mean = _weighted_sum(images, sample_weight, lambda pixels: pixels) / (sample_weight.sum() * n_pixels)
+    centre = mean[:, None, None]
+    variance = _weighted_sum(images, sample_weight, lambda pixels: (pixels - centre) ** 2)
+    std = np.sqrt(variance / (sample_weight.sum() * n_pixels))
+    return mean, np.where(std > 1e-12 * np.abs(mean), std, 1.0)
+
+
+def merge_duplicates(images, labels, sample_weight):
+    """One row for each distinct pair of image and label, in sorted order, with the weights added up.
+
+    A weight of 2 then is the row twice, whatever the order the rows came in.
+    """
+    rows = np.column_stack([labels, images.reshape(len(images), -1)])
+    _, first, group = np.unique(rows, axis=0, return_index=True, return_inverse=True)
+    return images[first], labels[first], np.bincount(group.reshape(-1), weights=sample_weight)
+
+
+def _weighted_sum(images, sample_weight, function):
+    """Sum over images and pixels of weight * function(pixels), for each channel, some images at a time."""
+    total = np.zeros(images.shape[1])
+    for start in range(0, len(images), IMAGES_AT_ONCE):
+        part = slice(start, start + IMAGES_AT_ONCE)
+        total += sample_weight[part] @ function(np.ascontiguousarray(images[part], dtype=np.float64)).sum(axis=(2, 3))
+    return total
