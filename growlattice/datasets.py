@@ -6,7 +6,6 @@ is damaged, or is not what its name says, is refused: zip's checksums cover ever
 
 import errno
 import io
-import struct
 import tempfile
 import warnings
 import zipfile
@@ -26,7 +25,7 @@ SUBSETS = {"train": ("train",), "test": ("test",), "all": ("train", "test")}
 KEYS = ("x_train", "y_train", "x_test", "y_test", "label_names")
 COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 # what zipfile and NumPy raise on damaged bytes, found by changing every byte of a file in turn
-DAMAGE = (ValueError, EOFError, RuntimeError, struct.error, zipfile.BadZipFile, zlib.error)
+DAMAGE = (ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 class _Source(NamedTuple):
@@ -95,8 +94,8 @@ def _check_keys(archive):
 def _read_array(archive, key):
     """Read one array of an open .npz archive, as np.load(allow_pickle=False) does but to the last byte.
 
-    np.load stops where the array's own header says that it ends, and zip compares checksums only at the end: a header
-    with one wrong byte would pass for fewer images.
+    np.load stops where the array's own header says that it ends, and zip compares checksums only at the end: headers
+    with a wrong byte would pass for fewer images or for shorter names.
     """
     member = archive.getinfo(f"{key}.npy")
     if member.compress_type not in COMPRESSIONS:

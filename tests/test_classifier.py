@@ -140,6 +140,26 @@ def test_raising_the_pressure_on_one_resource_lowers_its_cost(digits):
         assert costs == sorted(costs, reverse=True) and len(set(costs)) == 4, (name, costs)
 
 
+def test_a_strong_depth_pressure_empties_the_top_layer(digits):
+    X_train, X_test, y_train, y_test = digits
+    free, pressed = (
+        LatticeClassifier(max_epochs=12, depth_pressure=pressure, random_state=0).fit(X_train, y_train)
+        for pressure in (0.0, 3.0)
+    )
+    layers = pressed.channel_magnitude_.mean(axis=1)
+    assert layers[-1] < 0.05 * layers[0]
+    assert pressed.score(X_test, y_test) > free.score(X_test, y_test) - 0.03
+
+
+def test_time_pressure_takes_time_used_from_near_all_steps_to_under_half(digits):
+    X, y = digits[0][:800], digits[2][:800]
+    free, pressed = (
+        LatticeClassifier(max_epochs=15, time_pressure=pressure, random_state=0).fit(X, y) for pressure in (0.0, 1.0)
+    )
+    assert free.time_used_ > 0.9 * free.max_steps
+    assert pressed.time_used_ < 0.5 * pressed.max_steps
+
+
 def test_extra_costs_are_charged_and_recorded(small, make_small):
     def energy(lattice, output):
         return output.activity.mean()
