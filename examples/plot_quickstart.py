@@ -12,7 +12,8 @@ came to: its accuracy, the time it takes, and its costs.
 # -------------------------------
 #
 # The pressures are hyperparameters like any other. Each scales a cost that is about 1 for a fresh lattice, so values
-# around 1 are felt, and 0 switches a cost off. To be quick, the search sees 700 images. Scikit-learn's progress bar shows the search, its fits and their epochs.
+# around 1 are felt, and 0 switches a cost off. To be quick, the search sees 700 images. Scikit-learn's progress bar
+# shows the search, its fits and their epochs.
 
 import matplotlib.pyplot as plt
 import numpy as np

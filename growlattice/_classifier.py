@@ -569,8 +569,15 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         """What `read` takes from the lattice's output on each batch, a tuple of tensors, as arrays over all images."""
         batch_size = prediction_batch_size(self.image_shape_, self.lattice_.n_channels, self.net_.device)
         batches = Batches(images, batch_size=batch_size, device=self.net_.device)
-        parts = [[tensor.cpu().numpy() for tensor in read(output)] for output in self.net_.outputs(batches)]
-        return [np.concatenate(column) for column in zip(*parts, strict=True)]
+        arrays, done = None, 0
+        for output in self.net_.outputs(batches):
+            parts = [tensor.cpu().numpy() for tensor in read(output)]
+            if arrays is None:  # filled in place: kept parts would scatter over the heap and hold it
+                arrays = [np.empty((len(images), *part.shape[1:]), part.dtype) for part in parts]
+            for array, part in zip(arrays, parts, strict=True):
+                array[done : done + len(part)] = part
+            done += len(parts[0])
+        return arrays
 
     def _answer(self, X, read):
         """One array that `read` takes from the lattice's output on the images of a user's X."""
