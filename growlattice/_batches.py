@@ -1,7 +1,7 @@
 """Images and labels in batches of one size, sliced where the network is.
 
-On the CPU the caller's array is sliced as it lies, so that bytes stay bytes until a batch is taken; on another device
-the array is copied there once. There are no worker processes and no work per image.
+The caller's array is sliced as it lies, so that bytes stay bytes until a batch is taken; only for training on another
+device is it copied there, once. There are no worker processes and no work per image.
 """
 
 import math
@@ -35,9 +35,8 @@ class Batches:
     def __init__(self, images, labels=None, sample_weight=None, *, batch_size, device, augment=None):
         self.device, self.augment = torch.device(device), augment
         self.batch_size = batch_size
-        self.images = (
-            images if self.device.type == "cpu" else torch.from_numpy(np.array(images, order="C")).to(self.device)
-        )
+        resident = labels is not None and self.device.type != "cpu"  # training goes over the images many times
+        self.images = torch.from_numpy(np.ascontiguousarray(images)).to(self.device) if resident else images
         self.labels = None if labels is None else torch.from_numpy(labels).to(self.device)
         self.sample_weight = None
         if sample_weight is not None:
@@ -74,7 +73,7 @@ class Batches:
         if isinstance(self.images, np.ndarray):
             taken = self.images[rows.numpy()]
             # Channels first in memory too, whatever the caller's order: other strides mean other, slower kernels.
-            images = torch.from_numpy(taken.reshape(-1).reshape(taken.shape))
+            images = torch.from_numpy(taken.reshape(-1).reshape(taken.shape)).to(self.device)
         else:
             images = self.images[rows.to(self.device)]
         if self.labels is None:
@@ -95,10 +94,15 @@ class Batches:
             if devices:
                 torch.cuda.manual_seed(seed)
             augmented = self.augment(images)
-        if not isinstance(augmented, torch.Tensor) or augmented.shape != images.shape:
-            came = tuple(augmented.shape) if isinstance(augmented, torch.Tensor) else type(augmented).__name__
+        if _kind(augmented) != _kind(images):
             raise ValueError(
-                f"augment returned {came} for a batch of shape {tuple(images.shape)}. "
-                "Give a callable that returns a tensor of the shape it got."
+                f"augment returned {_kind(augmented)} for {_kind(images)}. "
+                "Give a callable that returns a tensor of the shape and dtype it got."
             )
         return augmented
+
+
+def _kind(images):
+    if not isinstance(images, torch.Tensor):
+        return type(images).__name__
+    return f"a tensor of shape {tuple(images.shape)} and dtype {images.dtype}"

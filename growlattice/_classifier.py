@@ -1,6 +1,7 @@
 """The estimator: it validates, seeds and assembles, and leaves the work to the files below it."""
 
 import copy
+import warnings
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from numbers import Integral, Real
@@ -15,6 +16,8 @@ from sklearn.utils import assert_all_finite, check_array, check_consistent_lengt
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from skorch.callbacks import Callback
+from skorch.history import History
 
 from ._batches import Batches
 from ._costs import error_cost
@@ -29,10 +32,25 @@ from ._images import (
     shape_of_rows,
 )
 from ._lattice import Lattice
-from ._net import LatticeNet, seeded_generator, stopped_early
+from ._net import LatticeNet, check_finite, seeded_generator, stopped_early
+from ._persistence import UnusableFile, as_json, from_json, read, rebuild, unusable, write
+from ._pruning import compact, search_mask, search_steps
 from ._training_set import make_training_set, pixel_statistics
 
-RESERVED = {"epoch", "accuracy", "train_loss", "error", "breadth", "depth", "time", "time_used", "dur"}
+RESERVED = {"epoch", "batches", "accuracy", "train_loss", "error", "breadth", "depth", "time", "time_used", "dur"}
+
+
+SAVED = (
+    "classes_",
+    "n_features_in_",
+    "feature_names_in_",
+    "input_shape_",
+    "image_size_",
+    "image_shape_",
+    "time_used_",
+    "costs_",
+    "resources_",
+)
 
 
 class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
@@ -96,7 +114,9 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     precision : {"auto", "float32", "float64", "bfloat16"}, default="auto"
         "auto" is float32; "bfloat16" runs convolutions under autocast.
     callbacks : list of skorch callbacks, default=None
-        Called in training with the skorch net, as in skorch. Those of scikit-learn are set with `set_callbacks`.
+        Called in training with the skorch net, as in skorch; those of scikit-learn are set with `set_callbacks`. They
+        can monitor the columns of `history_`; there is no validation set. An `LRScheduler` takes the place of the
+        cosine, and an `EarlyStopping` ends training; any other KeyboardInterrupt undoes the fit.
     warm_start : bool, default=False
         Whether `fit` goes on from the lattice of the last fit, whose form and classes then stay as they are; the
         schedule and the history start anew.
@@ -111,7 +131,7 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     classes_ : ndarray of shape (n_classes,)
         Labels.
     n_features_in_ : int
-        Numbers in each row, or in each image before it is resized.
+        Numbers in each row, or in each image of an array before it is resized.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the columns, if X is a data frame whose columns all have strings for names.
     image_shape_ : tuple of int
@@ -129,9 +149,20 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         The costs "error", "breadth", "depth" and "time" of the fitted lattice on the training images, before pressures
         are applied.
     channel_magnitude_ : ndarray of shape (max_layers, max_channels)
-        Mean absolute weight that writes each channel, 1 on average before training.
+        Mean absolute weight that writes each channel, 1 on average before training and 0 where `prune` removed it.
+    channel_mask_ : ndarray of bool of shape (max_layers, max_channels)
+        Channels that `prune` has left; all of them before.
+    channels_used_ : float
+        Channels left in each layer that has any, on average.
+    layers_used_ : int
+        Layers with a channel left.
     n_parameters_ : int
         Trained numbers.
+    macs_per_image_ : int
+        Multiply-accumulates of one image, over all steps: convolutions, readout and time selection.
+    resources_ : DataFrame
+        Written by `prune`: layers, channels of each layer, steps, parameters, multiply-accumulates per image and
+        accuracy on the images given, in the rows "before" and "after".
     device_ : str
         Where the lattice is.
 
@@ -266,7 +297,8 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             context.call_on_fit_task_begin(estimator=self, **task)
             again = self.warm_start and hasattr(self, "net_")
             data = self._training_set(X, y, sample_weight, again)
-            self.net_ = self._make_net(copy.deepcopy(self.lattice_) if again else self._make_lattice(data))
+            seed = self._seed()
+            self.net_ = self._make_net(copy.deepcopy(self.lattice_) if again else self._make_lattice(data, seed), seed)
             self._train(data, self.max_epochs, decay=True, report=partial(_epoch_task, self, context, task))
             context.call_on_fit_task_end(estimator=self, **task, reconstruction_attributes={})
         return self
@@ -275,7 +307,8 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         """Train for one epoch on what may be a part of the data.
 
         The learning rate stays at `lr`, for nobody knows how many calls there will be. Pressures and noise rise over
-        the first `max_epochs` epochs as they do in `fit`. A fitted lattice goes on from where it is.
+        the first `max_epochs` epochs as they do in `fit`. A fitted lattice goes on from where it
+        is, and pixels are normalized as in the first call.
 
         Parameters
         ----------
@@ -289,13 +322,19 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         self : LatticeClassifier
         """
         self._check_parameters()
+        if isinstance(self.class_weight, str):
+            raise ValueError(
+                "class_weight='balanced' does not work with partial_fit, which sees a part of the data. "
+                "Give the weights as a dict."
+            )
         with _all_or_nothing(self):
             again = hasattr(self, "net_")
             data = self._training_set(X, y, sample_weight, again, classes)
             if again:
-                self.net_ = self._make_net(copy.deepcopy(self.lattice_)).go_on_from(self.net_)
+                self.net_ = self._make_net(copy.deepcopy(self.lattice_), self.net_.seed).go_on_from(self.net_)
             else:
-                self.net_ = self._make_net(self._make_lattice(data))
+                seed = self._seed()
+                self.net_ = self._make_net(self._make_lattice(data, seed), seed)
             self._train(data, n_epochs=1, decay=False)
         return self
 
@@ -375,6 +414,140 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         """
         return _mean_step(self.time_weights(X))
 
+    def prune(self, X, y, keep=0.98, trim_steps=True):
+        """Remove the channels, layers and trailing steps that accuracy on some images does not need.
+
+        What is left is the smallest sub-network that keeps the share `keep` of the accuracy above chance,
+        ``chance + keep * (accuracy - chance)``, without any fine-tuning. A channel survives if its magnitude exceeds
+        one threshold, found by bisection; layers above an emptied one go too; then trailing steps are removed under
+        the same criterion. Give images that the final test does not use.
+
+        Parameters
+        ----------
+        X, y
+            Images and labels, as in `fit`.
+        keep : float, default=0.98
+            Share of the accuracy above chance to keep, from 0 to 1.
+        trim_steps : bool, default=True
+            Whether to remove steps. The time-selection weights of those left are computed from their scores alone.
+
+        Returns
+        -------
+        self : LatticeClassifier
+            With a smaller `lattice_`; a report is in `resources_`.
+
+        Raises
+        ------
+        ValueError
+            If the accuracy on X is not above chance, so that there is nothing to keep.
+
+        References
+        ----------
+        Butkus, Garzón Gupta, Kriegeskorte (2026), section 3.4.
+        """
+        check_is_fitted(self)
+        if not (isinstance(keep, Real) and 0 <= keep <= 1):
+            raise ValueError(
+                f"keep={keep!r} must be a number from 0 to 1: the share of the accuracy above chance to keep."
+            )
+        images, y = self._images(X, reset=False), _as_labels(y)
+        check_consistent_length(images, y)
+        full, chance = self.lattice_, 1 / len(self.classes_)
+
+        def accuracy(lattice):
+            (log_probas,) = self._respond(images, lambda output: (output.log_probas,), lattice)
+            return float(np.mean(self.classes_[self._probas(log_probas).argmax(axis=1)] == y))
+
+        before = accuracy(full)
+        if before <= chance and len(self.classes_) > 1:
+            raise ValueError(
+                f"The accuracy on the images given is {before:.3f}, not above the chance level of {chance:.3f}. "
+                "Train the lattice further, or check that X and y belong to the task it was fitted on."
+            )
+        target = chance + keep * (before - chance)
+
+        def is_enough(lattice):
+            return accuracy(lattice) >= target
+
+        report = print if self.verbose else _silent
+        mask = search_mask(full, is_enough, report)
+        pruned = compact(full, mask, search_steps(full, mask, is_enough, report) if trim_steps else None)
+        with _all_or_nothing(self):
+            self.net_ = self._make_net(pruned, self.net_.seed).go_on_from(self.net_, moments=False)
+            rows = {"before": _resources(full, before), "after": _resources(pruned, accuracy(pruned))}
+            self.resources_ = pd.DataFrame.from_dict(rows, orient="index")
+        return self
+
+    def save(self, path):
+        """Write the fitted classifier to one file, without pickle.
+
+        Parameters that are code or hold it (`callbacks`, `augment`, `extra_costs`, a RandomState) are left out, with
+        a warning; the file at `path`, if there was one, is replaced only when the new one is whole.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            File to write; safetensors, with the rest as JSON in its header.
+
+        See Also
+        --------
+        load : Read the file.
+        """
+        check_is_fitted(self)
+        params, left_out = {}, []
+        for name, value in self.get_params(deep=False).items():
+            try:
+                params[name] = as_json(value)
+            except TypeError:
+                left_out.append(name)
+        if left_out:
+            warnings.warn(f"Not saved, because they are code or hold it: {', '.join(left_out)}.", stacklevel=2)
+        description = {
+            "params": {"dict": list(params.items())},
+            "config": as_json(self.lattice_.config),
+            "fitted": as_json({name: getattr(self, name) for name in SAVED if hasattr(self, name)}),
+            "history": as_json(self.history_.to_dict("records")),
+            "seed": self.net_.seed,
+        }
+        write(path, self.lattice_.state_dict(), description)
+
+    @classmethod
+    def load(cls, path, device="auto"):
+        """Read a classifier that `save` wrote.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+        device : str or torch.device, default="auto"
+            Where to put it, whatever it was fitted on.
+
+        Returns
+        -------
+        LatticeClassifier
+            Fitted.
+
+        Raises
+        ------
+        ValueError
+            If the file is damaged, of another kind, or of a newer format. No code in the file is run.
+        """
+        tensors, description = read(path)
+        try:
+            self = cls(**{**from_json(description["params"]), "device": device})
+            self._check_parameters()
+            fitted = from_json(description["fitted"])
+            vars(self).update({name: fitted[name] for name in SAVED if name in fitted})
+            lattice = rebuild(path, tensors, from_json(description["config"]))
+            self._check_fitted(lattice)
+            self.net_ = self._make_net(lattice, int(description["seed"]))
+            self.net_.history = History(from_json(description["history"]))
+            self.history_ = _history_frame(self.net_)
+        except UnusableFile:
+            raise
+        except Exception as error:  # whatever a stranger's description can bring about, said as one thing
+            raise unusable(path, f"its description does not fit ({type(error).__name__}: {error})") from error
+        return self
+
     @property
     def lattice_(self):
         return self.net_.module_
@@ -391,6 +564,32 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     def n_parameters_(self):
         return sum(parameter.numel() for parameter in self.lattice_.parameters())
 
+    @property
+    def channel_mask_(self):
+        return self.lattice_.mask.cpu().numpy()
+
+    @property
+    def layers_used_(self):
+        return int(self.channel_mask_.any(axis=1).sum())
+
+    @property
+    def channels_used_(self):
+        return float(self.channel_mask_.sum() / self.layers_used_)
+
+    @property
+    def macs_per_image_(self):
+        return self.lattice_.macs()
+
+    def __repr__(self, N_CHAR_MAX=700):
+        text = super().__repr__(N_CHAR_MAX)
+        if not hasattr(self, "net_"):
+            return text
+        return (
+            f"{text}  # fitted: {self.layers_used_} of {self.lattice_.n_layers} layers, {self.channels_used_:.1f} of "
+            f"{self.lattice_.n_channels} channels, {self.time_used_:.2f} of {self.lattice_.n_steps} steps, "
+            f"{self.n_parameters_:,} parameters, {self.macs_per_image_:,} multiply-accumulates per image"
+        )
+
     def __sklearn_is_fitted__(self):
         return hasattr(self, "net_")
 
@@ -404,11 +603,19 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         self._validate_params()
         if self.kernel_size % 2 == 0:
             raise ValueError(f"kernel_size={self.kernel_size} is even. Give an odd number of pixels.")
-        if len(self.annealing) != 2 or not 0 <= self.annealing[0] <= self.annealing[1] <= 1:
+        if (
+            len(self.annealing) != 2
+            or not all(map(_is_price, self.annealing))
+            or not 0 <= self.annealing[0] <= self.annealing[1] <= 1
+        ):
             raise ValueError(f"annealing={self.annealing!r} must be (start, end) with 0 <= start <= end <= 1.")
         _check_sizes("image_shape", self.image_shape, 3, "(channels, height, width)")
         if not isinstance(self.image_size, Integral):
             _check_sizes("image_size", self.image_size, 2, "a side or (height, width)")
+        for callback in self.callbacks or ():
+            named = callback[1] if isinstance(callback, (tuple, list)) and len(callback) == 2 else callback
+            if not (isinstance(named, Callback) or (isinstance(named, type) and issubclass(named, Callback))):
+                raise ValueError(f"callbacks holds {callback!r}. Give skorch callbacks, or pairs (name, callback).")
         for cost in self.extra_costs:
             if not (isinstance(cost, (tuple, list)) and len(cost) == 2 and callable(cost[0]) and _is_price(cost[1])):
                 raise ValueError(
@@ -417,17 +624,20 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
 
     def _images(self, X, reset):
         """X as an array of shape (n_images, *image_shape_), checked against the last fit unless `reset`."""
-        size = as_size(self.image_size)
+        size = as_size(self.image_size) if reset else self.image_size_
         shape = self.image_shape if reset else self.input_shape_
-        if is_image_list(X):
+        if reset:
+            vars(self).pop("feature_names_in_", None)
+        listed = is_image_list(X)
+        if listed:
             images = read_images(X, n_channels=shape and shape[0], image_size=size)
         elif _n_axes(X) in (3, 4):
-            images = channels_first(check_array(X, allow_nd=True), shape)
+            images = channels_first(check_array(X, allow_nd=True), self.image_shape)
         else:
             rows = validate_data(self, X, reset=reset)
             images = rows.reshape(len(rows), *shape_of_rows(rows.shape[1], shape))
         if reset:
-            self._set_input_shape(images.shape[1:], size)
+            self._set_input_shape(images.shape[1:], size, as_given=not (listed and size))
         images = as_pixels(images)
         if size is not None:
             images = resize(images, size)
@@ -438,8 +648,8 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             )
         return images
 
-    def _set_input_shape(self, shape, size):
-        if self.image_shape is not None and size is None and shape != tuple(self.image_shape):
+    def _set_input_shape(self, shape, size, as_given):
+        if self.image_shape is not None and as_given and shape != tuple(self.image_shape):
             raise ValueError(
                 f"X holds images of shape {shape}, but image_shape={tuple(self.image_shape)}. "
                 "Leave image_shape out, or give the shape (channels, height, width) that X has."
@@ -449,7 +659,11 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
                 f"image_size={self.image_size} cannot resize rows of {shape[0]} features, which are no square image. "
                 "Give image_shape=(channels, height, width) whose product is X.shape[1]."
             )
-        self.input_shape_ = shape
+        if 0 in shape:
+            raise ValueError(
+                f"X holds images of shape {shape} (channels, height, width), without pixels. Give larger ones."
+            )
+        self.input_shape_, self.image_size_ = shape, size
         self.n_features_in_ = int(np.prod(shape))
         self.image_shape_ = shape if size is None else (shape[0], *size)
 
@@ -480,7 +694,7 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
                 "Give all classes in the first call, or fit with warm_start=False."
             )
 
-    def _make_lattice(self, data):
+    def _make_lattice(self, data, seed):
         """A fresh lattice for the training set."""
         lattice = Lattice(
             self.image_shape_,
@@ -491,7 +705,7 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             kernel_size=self.kernel_size,
             time_selection=self.time_selection,
             temperature=self.temperature,
-            generator=seeded_generator(self._seed()),
+            generator=seeded_generator(seed),
         )
         mean, std = pixel_statistics(data.images, data.sample_weight)
         lattice.pixel_mean += torch.from_numpy(mean)[:, None, None]
@@ -501,7 +715,7 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     def _seed(self):
         return int(check_random_state(self.random_state).randint(2**31 - 1))
 
-    def _make_net(self, lattice):
+    def _make_net(self, lattice, seed):
         """A skorch net that trains the lattice as the parameters say."""
         dtype, autocast = PRECISIONS[self.precision]
         names = self._extra_names()
@@ -518,7 +732,7 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             position_power=self.position_power,
             noise=self.noise,
             annealing=tuple(self.annealing),
-            seed=self._seed(),
+            seed=seed,
             autocast=autocast,
             lr=self.lr,
             optimizer__weight_decay=self.weight_decay,
@@ -561,16 +775,29 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             space = {name: float(cost) for name, cost in self.net_.space_costs().items()}
         self.time_used_ = float(np.average(_mean_step(time_weights), weights=sample_weight))
         self.costs_ = {"error": float(error), **space, "time": self.time_used_ / self.lattice_.n_steps}
-        self.history_ = pd.DataFrame(
-            [{name: value for name, value in row.items() if name != "batches"} for row in self.net_.history]
-        )
+        check_finite(self.costs_, len(self.net_.history), self.lr)
+        self.history_ = _history_frame(self.net_)
 
-    def _respond(self, images, read):
+    def _check_fitted(self, lattice):
+        """Raise a ValueError unless the fitted attributes fit each other and the lattice."""
+        if not (isinstance(self.classes_, np.ndarray) and len(np.unique(self.classes_)) == len(self.classes_) > 0):
+            raise ValueError("classes_ must be an array of different labels")
+        if max(2, len(self.classes_)) != lattice.config["n_classes"]:
+            raise ValueError(f"there are {len(self.classes_)} classes, and the lattice was made for another number")
+        _check_sizes("input_shape_", self.input_shape_, 3, "(channels, height, width)")
+        if self.image_shape_ != lattice.config["image_shape"] or self.input_shape_[0] != self.image_shape_[0]:
+            raise ValueError(f"image_shape_={self.image_shape_!r} is not that of the lattice")
+        if self.n_features_in_ != np.prod(self.input_shape_):
+            raise ValueError(
+                f"n_features_in_={self.n_features_in_!r} is not the size of input_shape_={self.input_shape_!r}"
+            )
+
+    def _respond(self, images, read, lattice=None):
         """What `read` takes from the lattice's output on each batch, a tuple of tensors, as arrays over all images."""
         batch_size = prediction_batch_size(self.image_shape_, self.lattice_.n_channels, self.net_.device)
         batches = Batches(images, batch_size=batch_size, device=self.net_.device)
         arrays, done = None, 0
-        for output in self.net_.outputs(batches):
+        for output in self.net_.outputs(batches, lattice or self.lattice_):
             parts = [tensor.cpu().numpy() for tensor in read(output)]
             if arrays is None:  # filled in place: kept parts would scatter over the heap and hold it
                 arrays = [np.empty((len(images), *part.shape[1:]), part.dtype) for part in parts]
@@ -629,6 +856,26 @@ def _as_labels(y):
     assert_all_finite(y, input_name="y")
     check_classification_targets(y)
     return y
+
+
+def _history_frame(net):
+    return pd.DataFrame([{name: value for name, value in row.items() if name != "batches"} for row in net.history])
+
+
+def _resources(lattice, accuracy):
+    channels = [int(count) for count in lattice.mask.sum(dim=1) if count]
+    return {
+        "layers": len(channels),
+        "channels": channels,
+        "steps": lattice.steps_left,
+        "parameters": sum(parameter.numel() for parameter in lattice.parameters()),
+        "macs": lattice.macs(),
+        "accuracy": accuracy,
+    }
+
+
+def _silent(line):
+    """Say nothing."""
 
 
 def _mean_step(time_weights):

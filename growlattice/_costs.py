@@ -37,9 +37,7 @@ def error_cost(log_probas, labels, sample_weight=None):
     """
     n_classes = log_probas.shape[1]
     surprise = -log_probas.gather(1, labels.unsqueeze(1)).squeeze(1)
-    if sample_weight is not None:
-        surprise = surprise * sample_weight
-    return surprise.mean() / math.log(n_classes)
+    return weighted_mean(surprise, sample_weight) / math.log(n_classes)
 
 
 def breadth_cost(magnitude, position_power):
@@ -97,13 +95,17 @@ def depth_cost(magnitude, position_power):
     return layers @ _shares(layers, position_power)
 
 
-def time_cost(weights):
+def time_cost(weights, n_steps=None, sample_weight=None):
     """Expected step under the time-selection weights, as a share of all steps.
 
     Parameters
     ----------
     weights : tensor of shape (n_images, n_steps)
         Time-selection weights; each row sums to 1.
+    n_steps : int, default=None
+        Steps of the lattice before any were removed; by default as many as there are weights.
+    sample_weight : tensor of shape (n_images,), default=None
+        Weight of each image, 1 on average over the training set.
 
     Returns
     -------
@@ -119,9 +121,13 @@ def time_cost(weights):
     >>> time_cost(torch.tensor([[0.5, 0.5], [0.0, 1.0]]))  # steps 1.5 and 2, of 2
     tensor(0.8750)
     """
-    n_steps = weights.shape[1]
-    steps = torch.arange(1, n_steps + 1, device=weights.device, dtype=weights.dtype)
-    return (weights @ steps).mean() / n_steps
+    steps = torch.arange(1, weights.shape[1] + 1, device=weights.device, dtype=weights.dtype)
+    return weighted_mean(weights @ steps, sample_weight) / (n_steps or weights.shape[1])
+
+
+def weighted_mean(values, sample_weight=None):
+    """Mean over images of value times weight, the weights being 1 on average over the training set."""
+    return values.mean() if sample_weight is None else (values * sample_weight).mean()
 
 
 def _shares(values, position_power):

@@ -20,7 +20,7 @@ IMAGES_AT_ONCE = 1024
 def is_image_list(X):
     """Whether X is a list or column of PIL images or of image paths, rather than numbers."""
     if hasattr(X, "shape"):
-        if X.ndim not in (1, 2) or (X.ndim == 2 and X.shape[1] != 1) or issparse(X):
+        if len(X.shape) not in (1, 2) or (len(X.shape) == 2 and X.shape[1] != 1) or issparse(X):
             return False
         X = np.asarray(X).reshape(-1)
     elif not isinstance(X, (list, tuple)):
@@ -53,6 +53,13 @@ def read_images(X, n_channels=None, image_size=None):
         If an image cannot be read, or if the images differ in size and `image_size` is not given.
     """
     items = list(np.asarray(X).reshape(-1)) if hasattr(X, "shape") else list(X)
+    for index, item in enumerate(items):
+        if not isinstance(item, (str, os.PathLike)) and not _is_pil(item):
+            raise ValueError(f"Item {index} of X is {item!r}. Give a PIL image or a path for each image.")
+    if n_channels not in (None, *MODES):
+        raise ValueError(
+            f"PIL images have 1, 3 or 4 channels, but {n_channels} are expected. Give image_shape accordingly."
+        )
     if n_channels is None:
         n_channels = max(_n_channels(item) for item in items)
     images = None
@@ -150,7 +157,8 @@ def as_pixels(images):
     """The array in a dtype that torch holds: uint8 and floats as they are, anything else as floats."""
     dtype = images.dtype
     if dtype != np.uint8:
-        dtype = np.float64 if dtype.itemsize > 8 else np.promote_types(dtype, np.float32)
+        plain = dtype.kind in "biuf" and dtype.itemsize <= 8
+        dtype = np.promote_types(dtype, np.float32) if plain else np.float64
     return images.astype(np.dtype(dtype).newbyteorder("="), copy=False)
 
 

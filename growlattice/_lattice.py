@@ -47,13 +47,16 @@ class LatticeOutput(NamedTuple):
         return self.log_weights.exp()
 
 
-def divisive_normalization(drive):
+def divisive_normalization(drive, n_channels):
     """Divide each channel by one plus the mean magnitude over channels at the same pixel.
 
     Parameters
     ----------
-    drive : tensor of shape (n_images, n_channels, height, width)
+    drive : tensor of shape (n_images, n_kept, height, width)
         Input to a layer.
+    n_channels : int
+        Channels to average over. Those of a compacted layer that were removed count as zeros, so this may be more than
+        `n_kept`.
 
     Returns
     -------
@@ -62,10 +65,10 @@ def divisive_normalization(drive):
     Examples
     --------
     >>> drive = torch.tensor([3.0, -1.0]).reshape(1, 2, 1, 1)
-    >>> divisive_normalization(drive).flatten()  # 3 / (1 + 2), -1 / (1 + 2)
+    >>> divisive_normalization(drive, n_channels=2).flatten()  # 3 / (1 + 2), -1 / (1 + 2)
     tensor([ 1.0000, -0.3333])
     """
-    return drive / (1 + drive.abs().mean(dim=1, keepdim=True))
+    return drive / (1 + drive.abs().sum(dim=1, keepdim=True) / n_channels)
 
 
 def time_selection_weights(scores, temperature):
@@ -89,6 +92,12 @@ def _convolution(n_in, n_out, kernel_size, bias=True):
     return nn.Conv2d(n_in, n_out, kernel_size, padding="same", bias=bias)
 
 
+def _convolutions(n_ins, n_outs, kernel_size, bias=False):
+    return nn.ModuleList(
+        _convolution(n_in, n_out, kernel_size, bias) for n_in, n_out in zip(n_ins, n_outs, strict=True)
+    )
+
+
 class Lattice(nn.Module):
     """Recurrent convolutional network with bottom-up, lateral and top-down connections.
 
@@ -99,15 +108,19 @@ class Lattice(nn.Module):
     n_classes : int
         Number of logits, at least 2.
     n_channels, n_layers, n_steps : int
-        Breadth, depth and time.
+        Breadth, depth and time of the lattice before anything is removed from it.
     kernel_size : int
         Odd side of the square kernels, in pixels. Images of one pixel always get kernels of one.
     time_selection : {"adaptive", "fixed"}
         Whether the time-selection weights are computed for each image or shared by all.
     temperature : float
         See :func:`time_selection_weights`.
+    mask : tensor of bool of shape (n_layers, n_channels), default=None
+        Channels that are left; by default all. No layer below one with a channel may be empty.
+    steps_left : int, default=None
+        Steps that are left; by default all.
     generator : torch.Generator, default=None
-        Source of the initial weights.
+        Source of the initial weights. Without it the tensors have shapes but no values, for weights to be put in.
 
     References
     ----------
@@ -125,32 +138,51 @@ class Lattice(nn.Module):
         kernel_size,
         time_selection,
         temperature,
+        mask=None,
+        steps_left=None,
         generator=None,
     ):
         super().__init__()
         n_inputs, height, width = image_shape
+        self.config = dict(
+            image_shape=tuple(image_shape),
+            n_classes=n_classes,
+            n_channels=n_channels,
+            n_layers=n_layers,
+            n_steps=n_steps,
+            kernel_size=kernel_size,
+            time_selection=time_selection,
+            temperature=temperature,
+            steps_left=steps_left or n_steps,
+        )
+        self.n_channels, self.n_layers, self.n_steps = n_channels, n_layers, n_steps
+        self.steps_left, self.temperature = self.config["steps_left"], temperature
+        if mask is None:
+            mask = torch.ones(n_layers, n_channels, dtype=torch.bool)
         k = 1 if height == width == 1 else kernel_size
-        self.n_channels, self.n_layers, self.n_steps, self.temperature = n_channels, n_layers, n_steps, temperature
-
+        self.fan_in = n_channels * k * k  # of every uncut kernel between layers
+        kept = [count for count in mask.sum(dim=1).tolist() if count]
+        below, n_active = [n_channels, *kept[:-1]], sum(kept)
         with torch.device("meta"):  # torch would fill the weights from its global generator
+            self.register_buffer("mask", torch.empty_like(mask, device="meta"))
             self.register_buffer("pixel_mean", torch.empty(n_inputs, 1, 1))
             self.register_buffer("pixel_std", torch.empty(n_inputs, 1, 1))
             self.input = _convolution(n_inputs, n_channels, k)
-            self.bottom_up = nn.ModuleList(_convolution(n_channels, n_channels, k) for _ in range(n_layers))
-            self.lateral = nn.ModuleList(_convolution(n_channels, n_channels, k, bias=False) for _ in range(n_layers))
-            self.top_down = nn.ModuleList(
-                _convolution(n_channels, n_channels, k, bias=False) for _ in range(n_layers - 1)
-            )
-            self.readout = nn.Linear(n_layers * n_channels, n_classes)
+            self.bottom_up = _convolutions(below, kept, k, bias=True)
+            self.lateral = _convolutions(kept, kept, k)
+            self.top_down = _convolutions(kept[1:], kept[:-1], k)
+            self.readout = nn.Linear(n_active, n_classes)
             if time_selection == "adaptive":
                 self.selector = nn.Sequential(
-                    nn.Linear(n_layers * n_channels, SELECTOR_HIDDEN), nn.ReLU(), nn.Linear(SELECTOR_HIDDEN, 1)
+                    nn.Linear(n_active, SELECTOR_HIDDEN), nn.ReLU(), nn.Linear(SELECTOR_HIDDEN, 1)
                 )
             else:
                 self.register_module("selector", None)
-                self.step_scores = nn.Parameter(torch.empty(n_steps))
-        self.to_empty(device="cpu")
-        self._initialize(generator)
+                self.step_scores = nn.Parameter(torch.empty(self.steps_left))
+        if generator is not None:
+            self.to_empty(device="cpu")
+            self._initialize(generator)
+            self.mask.copy_(mask)
 
     def forward(self, images, noise=0.0, generator=None):
         """Run the lattice on a batch of images.
@@ -170,14 +202,14 @@ class Lattice(nn.Module):
         """
         image_drive = self.input((images.to(self.pixel_mean.dtype) - self.pixel_mean) / self.pixel_std)
         # The image does not change, so neither does what it drives in the first layer.
-        first_drive = divisive_normalization(self.bottom_up[0](image_drive))
-        hidden, before, activity = [0.0] * self.n_layers, None, []
-        for _ in range(self.n_steps):
+        first_drive = divisive_normalization(self.bottom_up[0](image_drive), self.n_channels)
+        hidden, before, activity = [0.0] * len(self.bottom_up), None, []
+        for _ in range(self.steps_left):
             active = []
-            for layer in range(self.n_layers):
-                drive = divisive_normalization(self.bottom_up[layer](active[-1])) if layer else first_drive
+            for layer, bottom_up in enumerate(self.bottom_up):
+                drive = divisive_normalization(bottom_up(active[-1]), self.n_channels) if layer else first_drive
                 if before is not None:
-                    drive = drive + divisive_normalization(self._recurrent(layer, before))
+                    drive = drive + divisive_normalization(self._recurrent(layer, before), self.n_channels)
                 if noise:
                     epsilon = torch.randn(drive.shape, generator=generator, dtype=drive.dtype, device=drive.device)
                     drive = drive + noise * epsilon
@@ -185,7 +217,7 @@ class Lattice(nn.Module):
                 active.append(torch.relu(hidden[layer]))
             activity.append(torch.cat([layer.mean(dim=(2, 3)) for layer in active], dim=1))
             before = active
-        activity = torch.stack(activity, dim=1)  # (n_images, n_steps, n_layers * n_channels)
+        activity = torch.stack(activity, dim=1)  # (n_images, n_steps, channels of all layers)
         with torch.autocast(images.device.type, enabled=False):  # the answer keeps the precision of the weights
             activity = activity.to(self.pixel_mean.dtype)
             return LatticeOutput(
@@ -202,18 +234,32 @@ class Lattice(nn.Module):
         tensor of shape (n_layers, n_channels)
         """
         rows = []
-        for layer in range(self.n_layers):
-            kernels = torch.cat([kernel.weight for kernel, _ in self._writers(layer)], dim=1)
-            expected = sum(
-                gain * (2 * kernel.weight[0].numel() / math.pi) ** 0.5 for kernel, gain in self._writers(layer)
-            )
+        for layer in range(len(self.bottom_up)):
+            kernels = torch.cat([kernel.weight for kernel in self._writers(layer)], dim=1)
+            n_recurrent = 2 if layer < self.n_layers - 1 else 1
+            expected = (BOTTOM_UP_GAIN + n_recurrent * RECURRENT_GAIN) * (2 * self.fan_in / math.pi) ** 0.5
             rows.append(kernels.abs().sum(dim=(1, 2, 3)) / expected)
-        return torch.stack(rows)
+        magnitude = torch.cat(rows)
+        return magnitude.new_zeros(self.mask.shape).masked_scatter(self.mask, magnitude)
+
+    def macs(self):
+        """Multiply-accumulates of one image: every convolution, readout and time selection, over all steps.
+
+        Returns
+        -------
+        int
+        """
+        _, height, width = self.config["image_shape"]
+        convolved = sum(kernel.weight.numel() for kernel in (self.input, self.bottom_up[0]))
+        convolved += self.steps_left * sum(kernel.weight.numel() for kernel in self.bottom_up[1:])
+        convolved += (self.steps_left - 1) * sum(kernel.weight.numel() for kernel in [*self.lateral, *self.top_down])
+        read = [self.readout] if self.selector is None else [self.readout, self.selector[0], self.selector[2]]
+        return height * width * convolved + self.steps_left * sum(layer.weight.numel() for layer in read)
 
     def _recurrent(self, layer, before):
         """Lateral and top-down input to a layer from the step before."""
         lateral = self.lateral[layer](before[layer])
-        if layer == self.n_layers - 1:
+        if layer == len(self.top_down):
             return lateral
         return lateral + self.top_down[layer](before[layer + 1])
 
@@ -224,11 +270,8 @@ class Lattice(nn.Module):
         return self.step_scores.expand(len(activity), -1)
 
     def _writers(self, layer):
-        """The convolutions that write a layer's channels, each with its gain at initialization."""
-        writers = [(self.bottom_up[layer], BOTTOM_UP_GAIN), (self.lateral[layer], RECURRENT_GAIN)]
-        if layer < self.n_layers - 1:
-            writers.append((self.top_down[layer], RECURRENT_GAIN))
-        return writers
+        """The convolutions that write a layer's channels."""
+        return [self.bottom_up[layer], self.lateral[layer], *self.top_down[layer : layer + 1]]
 
     @torch.no_grad()
     def _initialize(self, generator):
@@ -237,10 +280,10 @@ class Lattice(nn.Module):
         self.pixel_std.fill_(1.0)
         if self.selector is None:
             self.step_scores.fill_(1.0)
-        gains = {id(kernel): gain for layer in range(self.n_layers) for kernel, gain in self._writers(layer)}
+        gains = {self.input: INPUT_GAIN} | dict.fromkeys(self.bottom_up, BOTTOM_UP_GAIN)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
-                gain = gains.get(id(module), INPUT_GAIN)
+                gain = gains.get(module, RECURRENT_GAIN)
                 module.weight.normal_(0, gain / module.weight[0].numel() ** 0.5, generator=generator)
             elif isinstance(module, nn.Linear):
                 bound = (READOUT_GAIN if module is self.readout else 1.0) / module.in_features**0.5

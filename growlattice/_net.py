@@ -11,9 +11,9 @@ from contextlib import nullcontext
 import numpy as np
 import torch
 from skorch import NeuralNet
-from skorch.callbacks import EarlyStopping, EpochTimer, PrintLog
+from skorch.callbacks import EarlyStopping, EpochTimer, LRScheduler, PrintLog
 
-from ._costs import breadth_cost, depth_cost, error_cost, time_cost
+from ._costs import breadth_cost, depth_cost, error_cost, time_cost, weighted_mean
 from ._lattice import LatticeOutput
 
 
@@ -43,7 +43,7 @@ def cosine_decay(progress):
 
 def seeded_generator(seed, *stream, device="cpu"):
     """A torch generator of its own for each seed and stream of integers."""
-    words = np.random.SeedSequence((seed, *stream)).generate_state(2)
+    words = np.random.SeedSequence(seed, spawn_key=stream).generate_state(2)
     return torch.Generator(device).manual_seed(int(words[0]) << 31 | int(words[1]) >> 1)
 
 
@@ -99,18 +99,32 @@ class LatticeNet(NeuralNet):
     def _default_callbacks(self):
         return [("epoch_timer", EpochTimer()), ("print_log", PrintLog(keys_ignored=["train_loss"]))]
 
+    def __getstate__(self):
+        # The module that skorch was made from is the fitted one too, and skorch moves only the latter off a lost GPU.
+        return super().__getstate__() | {"module": None}
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        self.module = self.module_
+
     def initialize_criterion(self):
         """The loss is `get_loss`; skorch asks for a criterion all the same."""
         self.criterion_ = error_cost
         return self
 
     def infer(self, x, **fit_params):
-        with torch.autocast(x.device.type, self.autocast) if self.autocast else nullcontext():
-            return self.module_(x, **fit_params)
+        return self.answer(self.module_, x, **fit_params)
 
-    def go_on_from(self, net):
-        """Take over seed, history and the optimizer's moments from a net whose lattice this one holds a copy of."""
-        self.seed, self.history = net.seed, copy.deepcopy(net.history)
+    def answer(self, lattice, images, **noise):
+        """A lattice's output, in this net's precision."""
+        with torch.autocast(images.device.type, self.autocast) if self.autocast else nullcontext():
+            return lattice(images, **noise)
+
+    def go_on_from(self, net, moments=True):
+        """Take over the history and, if this one's lattice is of the same form, the optimizer's moments of a net."""
+        self.history = copy.deepcopy(net.history)
+        if not moments:
+            return self
         groups = self.optimizer_.state_dict()["param_groups"]
         self.optimizer_.load_state_dict({**copy.deepcopy(net.optimizer_.state_dict()), "param_groups": groups})
         return self
@@ -135,11 +149,13 @@ class LatticeNet(NeuralNet):
         self._record_epoch(batches.n_images)
         self.notify("on_epoch_end", dataset_train=batches, dataset_valid=None)
 
-    def outputs(self, batches):
-        """Yield the lattice's output on each batch in order, without noise and without what fills up the last batch."""
+    def outputs(self, batches, lattice):
+        """Yield a lattice's output on each batch in order, without noise and without what fills up the last batch."""
         left = batches.n_images
         for batch in batches:
-            yield LatticeOutput(*(tensor[:left] for tensor in self.evaluation_step(batch)))
+            with torch.no_grad():
+                output = self.answer(lattice.eval(), batch[0])
+            yield LatticeOutput(*(tensor[:left] for tensor in output))
             left -= batches.batch_size
 
     def get_loss(self, y_pred, y_true, X=None, training=False):
@@ -149,7 +165,7 @@ class LatticeNet(NeuralNet):
         if not training:
             return error
         costs = self.space_costs() if self.pressures["breadth"] or self.pressures["depth"] else {}
-        costs["time"] = time_cost(y_pred.weights)
+        costs["time"] = time_cost(y_pred.weights, self.module_.n_steps, sample_weight)
         extras = {name: _scalar(cost(self.module_, y_pred), name) for name, cost in self.extra_costs.items()}
         costs |= extras
         loss = error + self.ramp_ * sum(price * costs[name] for name, price in self.pressures.items() if price)
@@ -160,7 +176,7 @@ class LatticeNet(NeuralNet):
                 "error": error,
                 "time": costs["time"],
                 **extras,
-                "accuracy": (y_pred.log_probas.argmax(dim=1) == labels).to(loss.dtype).mean(),
+                "accuracy": weighted_mean((y_pred.log_probas.argmax(dim=1) == labels).to(loss.dtype), sample_weight),
             },
         )
         return loss
@@ -175,6 +191,8 @@ class LatticeNet(NeuralNet):
 
     def _set_progress(self, progress, decay):
         self.ramp_ = ramp(progress, *self.annealing)
+        if any(isinstance(callback, LRScheduler) for _, callback in self.callbacks_):
+            return
         for group in self.optimizer_.param_groups:
             group["lr"] = self.lr * (cosine_decay(progress) if decay else 1.0)
 
@@ -189,14 +207,20 @@ class LatticeNet(NeuralNet):
         means = {name: value / n_images for name, value in self.sums_.items()} | self.space_costs()
         del self.sums_
         means = dict(zip(means, torch.stack([mean.float() for mean in means.values()]).tolist(), strict=True))
-        if not math.isfinite(means["train_loss"]):
-            raise ValueError(
-                f"The loss became {means['train_loss']} in epoch {len(self.history)}. Lower lr (now {self.lr}) or the "
-                "pressures, or scale the features of X."
-            )
+        check_finite(means, len(self.history), self.lr)
         for name, mean in means.items():
             self.history.record(name, mean)
         self.history.record("time_used", means["time"] * self.module_.n_steps)
+
+
+def check_finite(costs, epoch, lr):
+    """Raise a ValueError if one of the costs is not a finite number."""
+    broken = [f"{name}={cost}" for name, cost in costs.items() if not math.isfinite(cost)]
+    if broken:
+        raise ValueError(
+            f"Training broke down in epoch {epoch}: {', '.join(broken)}. Lower lr (now {lr}) or the pressures, "
+            "scale the features of X, or mend the extra cost if it is one that is not finite."
+        )
 
 
 def stopped_early(net):

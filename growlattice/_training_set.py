@@ -1,12 +1,13 @@
 """What a lattice is trained on: images, indices of their labels, and weights."""
 
 import math
+from hashlib import blake2b
 from typing import NamedTuple
 
 import numpy as np
 from sklearn.utils import compute_class_weight
 
-SMALL = 1000  # images, up to which a sample weight of 2 is exactly the row twice
+SMALL = 1000  # images, weights counted, up to which a sample weight of 2 is exactly the image twice
 IMAGES_AT_ONCE = 1024
 
 
@@ -45,16 +46,26 @@ def make_training_set(images, labels, sample_weight, classes, class_weight=None)
     -------
     TrainingSet
     """
-    if len(images) <= SMALL:
-        images, labels, sample_weight = merge_duplicates(images, labels, sample_weight)
+    total = sample_weight.sum()
+    if max(total, len(images)) <= SMALL and np.array_equal(sample_weight, np.round(sample_weight)):
+        images, labels = repeat_in_order(images, labels, sample_weight.astype(int))
+        sample_weight = np.ones(len(images))
     if class_weight is not None:
-        present = np.unique(labels)
-        of_class = np.ones(len(classes))
-        of_class[present] = compute_class_weight(
-            class_weight, classes=classes[present], y=classes[labels], sample_weight=sample_weight
-        )
-        sample_weight = sample_weight * of_class[labels]
-    return TrainingSet(images, labels, sample_weight if np.ptp(sample_weight) > 0 else None)
+        images, labels, sample_weight = _weigh_classes(images, labels, sample_weight, classes, class_weight)
+    if np.ptp(sample_weight) == 0:
+        return TrainingSet(images, labels, None)
+    return TrainingSet(images, labels, sample_weight / sample_weight.max())
+
+
+def repeat_in_order(images, labels, counts):
+    """Repeat every image and label as often as it counts, in an order that depends on nothing but their values.
+
+    The result is the same whether a row comes twice or counts twice, and whatever the order of the rows.
+    """
+    names = [blake2b(image.astype(np.float64).tobytes()).digest() for image in images]
+    order = sorted(range(len(images)), key=lambda row: (names[row], labels[row]))
+    order = np.repeat(order, counts[order])
+    return images[order], labels[order]
 
 
 def pixel_statistics(images, sample_weight):
@@ -89,6 +100,20 @@ def merge_duplicates(images, labels, sample_weight):
     rows = np.column_stack([labels, images.reshape(len(images), -1)])
     _, first, group = np.unique(rows, axis=0, return_index=True, return_inverse=True)
     return images[first], labels[first], np.bincount(group.reshape(-1), weights=sample_weight)
+
+
+def _weigh_classes(images, labels, sample_weight, classes, class_weight):
+    present = np.unique(labels)
+    of_class = np.ones(len(classes))
+    of_class[present] = compute_class_weight(
+        class_weight, classes=classes[present], y=classes[labels], sample_weight=sample_weight
+    )
+    if not (np.isfinite(of_class).all() and (of_class >= 0).all() and of_class[present].any()):
+        raise ValueError(
+            f"class_weight={class_weight!r} must give finite weights from 0 up, and one above 0 to a class that y has."
+        )
+    kept = of_class[labels] > 0
+    return images[kept], labels[kept], (sample_weight * of_class[labels])[kept]
 
 
 def _weighted_sum(images, sample_weight, function):

@@ -37,6 +37,7 @@ BAD_X = {
         ValueError,
         "Images differ in size",
     ),
+    "unreadable files": (lambda X: [__file__] * len(X), ValueError, "Cannot read the image .*test_bad_input.py"),
     "missing files": (lambda X: [f"no/such/{row}.png" for row in range(len(X))], ValueError, "no/such/0.png"),
 }
 
@@ -100,7 +101,7 @@ BAD_PARAMETERS = {
     "depth_pressure": [-1.0, np.nan],
     "time_pressure": [-1.0, np.nan, "high"],
     "time_selection": ["both"],
-    "annealing": [(0.5, 0.1), (0.1,), (0.0, np.nan), (-1, 1)],
+    "annealing": [(0.5, 0.1), (0.1,), (0.0, np.nan), (-1, 1), ("a", 1)],
     "max_epochs": [0],
     "batch_size": [0],
     "lr": [0.0, np.nan, np.inf],
@@ -118,7 +119,8 @@ BAD_PARAMETERS = {
     "augment": ["flip"],
     "device": ["cuda:99", "gpu", "meta"],
     "precision": ["float16"],
-    "class_weight": ["even"],
+    "class_weight": ["even", {0: 0, 1: 0}, {0: np.nan, 1: 1.0}, {0: -1, 1: 1}],
+    "callbacks": [[3], ["EarlyStopping"]],
     "random_state": ["seed"],
 }
 
@@ -130,6 +132,38 @@ def test_bad_parameters_are_named(small, make_small, name, value):
     with pytest.raises(ValueError, match=name if value != [(vector_cost, 1.0)] else "vector_cost.*Return a scalar"):
         clf.fit(*small)
     assert vars(clf) == before
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_weights_that_break_in_the_last_batch_are_found(small, make_small, method):
+    clf = make_small(lr=1e38, max_epochs=1, batch_size=120)
+    with pytest.raises(ValueError, match="broke down in epoch 1"):
+        getattr(clf, method)(*small)
+    assert vars(clf) == vars(make_small(lr=1e38, max_epochs=1, batch_size=120))
+
+
+def test_an_extra_cost_that_is_not_finite_is_named(small, make_small):
+    def energy(lattice, output):
+        return output.activity.mean() / 0
+
+    with pytest.raises(ValueError, match="energy=(nan|inf)"):
+        make_small(extra_costs=[(energy, 0.1)]).fit(*small)
+
+
+def test_items_that_are_no_images_are_named(make_small, tmp_path):
+    Image.new("L", (8, 8)).save(tmp_path / "0.png")
+    with pytest.raises(ValueError, match="Item 1 of X is nan. Give a PIL image or a path"):
+        make_small().fit([str(tmp_path / "0.png"), np.nan], [0, 1])
+
+
+def test_images_without_pixels(make_small):
+    with pytest.raises(ValueError, match="without pixels"):
+        make_small().fit(np.zeros((4, 8, 0)), [0, 1, 0, 1])
+
+
+def test_balance_needs_all_data(small, make_small):
+    with pytest.raises(ValueError, match="class_weight='balanced' does not work with partial_fit"):
+        make_small(class_weight="balanced").partial_fit(*small)
 
 
 def test_image_shape_that_does_not_multiply_out(small, make_small):
@@ -172,7 +206,7 @@ def test_another_number_of_features_with_warm_start(small, make_small):
 def test_a_loss_that_is_not_finite_stops_with_epoch_and_remedy(small, make_small):
     X, y = small
     clf = make_small(lr=1e30)
-    with pytest.raises(ValueError, match=r"The loss became (nan|inf) in epoch [12]. Lower lr \(now 1e\+30\)"):
+    with pytest.raises(ValueError, match=r"broke down in epoch [12]: .* Lower lr \(now 1e\+30\)"):
         clf.fit(X, y)
     assert vars(clf) == vars(make_small(lr=1e30))
 

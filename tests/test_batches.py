@@ -63,9 +63,9 @@ def test_augmentation_is_for_training_alone():
     assert torch.cat([images for images, _ in batches])[:10, 0, 0, 0].tolist() == list(range(10))
 
 
-@pytest.mark.parametrize("augment", [lambda images: images[:, :, :2], lambda images: None])
-def test_augmentation_must_keep_the_shape(augment):
-    with pytest.raises(ValueError, match="augment returned .* for a batch of shape"):
+@pytest.mark.parametrize("augment", [lambda images: images[:, :, :2], lambda images: None, lambda images: images / 255])
+def test_augmentation_must_keep_shape_and_dtype(augment):
+    with pytest.raises(ValueError, match="augment returned .* for a tensor of shape"):
         list(make_batches(augment=augment).shuffled(generator()))
 
 

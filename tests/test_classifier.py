@@ -26,7 +26,7 @@ from sklearn.model_selection import (
 )
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from skorch.callbacks import Callback, EarlyStopping, GradientNormClipping
+from skorch.callbacks import Callback, EarlyStopping, GradientNormClipping, LRScheduler
 from torchvision.transforms import v2
 
 from growlattice import LatticeClassifier
@@ -90,7 +90,9 @@ def test_attributes_describe_the_fitted_lattice(small, make_small):
     assert clf.image_shape_ == (1, 8, 8)
     assert clf.device_ == "cpu"
     assert clf.channel_magnitude_.shape == (2, 4)
-    assert clf.n_parameters_ == sum(weight.size for weight in map(np.asarray, clf.lattice_.state_dict().values())) - 2
+    assert (
+        clf.n_parameters_ == sum(weight.size for weight in map(np.asarray, clf.lattice_.state_dict().values())) - 2 - 8
+    )
     assert clf.time_used_ == pytest.approx(clf.time_used(X).mean(), rel=1e-5)
     assert set(clf.costs_) == {"error", "breadth", "depth", "time"}
     truth = clf.predict_proba(X)[np.arange(len(y)), y]
@@ -230,6 +232,19 @@ def test_augment_takes_a_torchvision_transform(small, make_small):
 # --- weights ---
 
 
+def test_history_counts_weights(small, make_small):
+    X, y = small
+    weights = np.where(y, 1000.0, 0.5)
+    history = make_small(max_epochs=10).fit(X, y, sample_weight=weights).history_
+    assert history["accuracy"].iloc[-1] > 0.98  # nearly all weight is on one class
+
+
+def test_few_different_rows_train_as_long_as_many(make_small):
+    X = np.array([[0.0, 1.0], [1.0, 0.0]]).repeat(400, axis=0)
+    clf = make_small(max_epochs=1).fit(X, [0] * 400 + [1] * 400)
+    assert clf.net_.optimizer_.state_dict()["state"][0]["step"] == 25
+
+
 def test_class_weight_moves_the_balance(digits, make_small):
     X, y = digits[0][:200], digits[2][:200] % 2
     predicted = [
@@ -313,6 +328,33 @@ def test_grey_images_have_one_channel(make_small, small):
     assert np.array_equal(flat, square)
 
 
+def test_a_layout_in_doubt_is_read_alike_in_fit_and_predict(make_small):
+    images = np.random.RandomState(0).rand(30, 3, 3, 3)
+    clf = make_small(max_epochs=1).fit(images, np.arange(30) % 2)
+    flat = images.transpose(0, 3, 1, 2).reshape(30, -1)
+    assert np.array_equal(clf.predict_proba(images), clf.predict_proba(flat))
+
+
+def test_names_of_columns_are_forgotten_with_the_frame(small, make_small, recwarn):
+    X, y = small
+    frame = pd.DataFrame(X, columns=[f"pixel{column}" for column in range(64)])
+    clf = make_small(max_epochs=1).fit(frame, y)
+    assert np.array_equal(clf.predict_proba(frame), make_small(max_epochs=1).fit(X, y).predict_proba(X))
+    clf.fit(X.reshape(-1, 8, 8), y).predict(X)
+    assert not hasattr(clf, "feature_names_in_")
+
+
+def test_text_shows_what_is_used(small, make_small):
+    clf = make_small(max_epochs=1)
+    unfitted = repr(clf)
+    clf.fit(*small)
+    assert repr(clf).startswith(unfitted)
+    assert f"2 of 2 layers, 4.0 of 4 channels, {clf.time_used_:.2f} of 3 steps" in repr(clf)
+    assert f"{clf.n_parameters_:,} parameters, {clf.macs_per_image_:,} multiply-accumulates" in repr(clf)
+    html = clf._repr_html_()
+    assert all(name in html for name in ("channels_used_", "layers_used_", "macs_per_image_", "time_used_"))
+
+
 def test_image_size_resizes_in_fit_and_predict(random_images, make_small):
     images, y = random_images
     clf = make_small(image_size=(4, 3)).fit(images, y)
@@ -324,12 +366,10 @@ def test_image_size_resizes_in_fit_and_predict(random_images, make_small):
 
 
 def test_bytes_are_not_copied_by_validation(make_small):
-    images = np.zeros((20, 8, 8, 3), dtype=np.uint8)
-    seen = []
-    clf = make_small(max_epochs=1)
-    clf.fit(images, np.arange(20) % 2)
-    seen = clf._images(images, reset=False)
-    assert np.shares_memory(seen, images)
+    for shape in [(20, 8, 8, 3), (20, 3, 8, 8), (20, 8, 8), (20, 64)]:
+        images = np.zeros(shape, dtype=np.uint8)
+        clf = make_small(max_epochs=1).fit(images, np.arange(20) % 2)
+        assert np.shares_memory(clf._images(images, reset=False), images), shape
 
 
 @pytest.mark.parametrize("labels", [["no", "yes"], [False, True], [3, 7], [-1.0, 1.0]])
@@ -364,9 +404,13 @@ def test_clone_pickle_and_joblib(small, make_small, tmp_path):
     clf = make_small().fit(X, y)
     assert not hasattr(clone(clf), "net_")
     joblib.dump(clf, tmp_path / "clf.joblib")
+    copies = []
     for copy in (pickle.loads(pickle.dumps(clf)), joblib.load(tmp_path / "clf.joblib")):
         assert np.array_equal(copy.predict_proba(X), clf.predict_proba(X))
-        copy.partial_fit(X, y)
+        assert copy.net_.module is copy.net_.module_
+        copies.append(copy.partial_fit(X, y).predict_proba(X))
+    clf.partial_fit(X, y)
+    assert all(np.array_equal(probas, clf.predict_proba(X)) for probas in copies)
 
 
 def test_composes_with_meta_estimators(small, make_small):
@@ -384,15 +428,21 @@ def test_searches_over_pressures(small, make_small, search):
     X, y = small
     options = dict(min_resources=60) if search is HalvingGridSearchCV else {}
     found = search(make_small(), {"time_pressure": [0.0, 0.5]}, cv=2, **options).fit(X, y)
-    assert found.best_params_["time_pressure"] in (0.0, 0.5)
     assert np.isfinite(found.cv_results_["mean_test_score"]).all()
+    assert found.best_estimator_.time_pressure == found.best_params_["time_pressure"]
+    assert found.score(X, y) > 0.8
 
 
-def test_randomized_search_on_images_and_paths(random_images, make_small):
+def test_randomized_search_on_images_and_paths(random_images, make_small, tmp_path):
     images, y = random_images
-    for X in (images, [Image.fromarray(pixels) for pixels in images]):
-        search = RandomizedSearchCV(make_small(), {"breadth_pressure": [0.0, 0.1]}, n_iter=2, cv=2)
-        assert search.fit(X, y).best_score_ > 0.4
+    paths = [tmp_path / f"{index}.png" for index in range(len(images))]
+    for path, pixels in zip(paths, images, strict=True):
+        Image.fromarray(pixels).save(path)
+    scores = []
+    for X in (images, paths):
+        search = RandomizedSearchCV(make_small(max_epochs=10), {"breadth_pressure": [0.0, 0.1]}, n_iter=2, cv=2)
+        scores.append(search.fit(X, y).best_score_)
+    assert scores[0] == scores[1] > 0.9
 
 
 def test_sample_weight_is_routed(small, make_small):
@@ -410,7 +460,7 @@ def test_sample_weight_is_routed(small, make_small):
 @pytest.mark.parametrize("backend", ["threading", "loky"])
 def test_scores_do_not_depend_on_n_jobs(small, make_small, backend):
     X, y = small
-    grid = GridSearchCV(make_small(), {"time_pressure": [0.0, 0.5]}, cv=2)
+    grid = GridSearchCV(make_small(), {"time_pressure": [0.0, 0.5]}, cv=2, scoring="neg_log_loss")
     alone = clone(grid).fit(X, y).cv_results_
     with joblib.parallel_config(backend=backend, n_jobs=2):
         together = clone(grid).fit(X, y).cv_results_
@@ -434,6 +484,12 @@ def test_skorch_callbacks_are_called(small, make_small):
     assert count.events == [1, 2, 3]
 
 
+def test_a_skorch_scheduler_takes_the_place_of_the_cosine(small, make_small):
+    frozen = ("lr", LRScheduler(torch.optim.lr_scheduler.LambdaLR, lr_lambda=lambda epoch: 0.0, step_every="batch"))
+    trained, fresh = (make_small(callbacks=[frozen], max_epochs=epochs).fit(*small).lattice_ for epochs in (3, 1))
+    assert torch.equal(trained.readout.weight, fresh.readout.weight)
+
+
 def test_skorch_early_stopping_ends_the_fit_and_leaves_it_fitted(small, make_small):
     stop = EarlyStopping(monitor="accuracy", lower_is_better=False, threshold=10.0, threshold_mode="abs", patience=2)
     clf = make_small(callbacks=[stop], max_epochs=9).fit(*small)
@@ -444,6 +500,34 @@ def test_skorch_early_stopping_ends_the_fit_and_leaves_it_fitted(small, make_sma
 def test_progress_bar_shows_epochs(small, make_small, capsys):
     make_small(max_epochs=3).set_callbacks(ProgressBar()).fit(*small)
     assert "LatticeClassifier - fit" in capsys.readouterr().out
+    log = Epochs()
+    make_small(max_epochs=3).set_callbacks(log).fit(*small)
+    assert log.tasks == ["fit", "epoch", "epoch", "epoch"]
+
+
+class Epochs:
+    """A callback of scikit-learn's kind that writes down what begins."""
+
+    def __init__(self):
+        self.tasks = []
+
+    def setup(self, estimator, context):
+        pass
+
+    def on_fit_task_begin(self, estimator, context):
+        self.tasks.append(context.task_name)
+
+    def on_fit_task_end(self, estimator, context):
+        return context.task_name == "epoch" and getattr(self, "stop", False)
+
+    def teardown(self, estimator, context):
+        pass
+
+
+def test_scikit_learn_callbacks_can_end_training(small, make_small):
+    log = Epochs()
+    log.stop = True
+    assert len(make_small(max_epochs=5).set_callbacks(log).fit(*small).history_) == 1
 
 
 def test_progress_bar_shows_epochs_of_nested_fits(small, make_small, capsys):

@@ -106,7 +106,7 @@ def test_top_layer_gets_no_top_down_input():
 
 def test_divisive_normalization_by_hand():
     drive = torch.tensor([[[[2.0]], [[-4.0]], [[0.0]]]])  # one pixel, mean magnitude 2
-    assert divisive_normalization(drive).flatten().tolist() == pytest.approx([2 / 3, -4 / 3, 0.0])
+    assert divisive_normalization(drive, n_channels=3).flatten().tolist() == pytest.approx([2 / 3, -4 / 3, 0.0])
 
 
 def test_time_selection_by_hand():

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from growlattice import _training_set
-from growlattice._training_set import make_training_set, merge_duplicates, pixel_statistics
+from growlattice._training_set import make_training_set, pixel_statistics, repeat_in_order
 
 
 def test_statistics_equal_those_of_repeated_images(monkeypatch):
@@ -28,19 +28,40 @@ def test_bytes_do_not_overflow():
     assert pixel_statistics(images, None)[0] == pytest.approx([255.0])
 
 
-def test_merging_makes_weights_and_repetition_the_same():
+def test_repetition_makes_weights_and_rows_the_same():
     rng = np.random.RandomState(0)
-    images, labels, weights = rng.rand(12, 1, 2, 2), rng.randint(0, 2, 12), rng.randint(1, 4, 12)
+    images, labels, counts = rng.rand(12, 1, 2, 2), rng.randint(0, 2, 12), rng.randint(0, 4, 12)
     order = rng.permutation(12)
-    weighted = merge_duplicates(images[order], labels[order], weights[order].astype(float))
-    repeated = merge_duplicates(images.repeat(weights, axis=0), labels.repeat(weights), np.ones(weights.sum()))
-    for one, other in zip(weighted, repeated, strict=True):
+    counted = repeat_in_order(images[order], labels[order], counts[order])
+    repeated = repeat_in_order(images.repeat(counts, axis=0), labels.repeat(counts), np.ones(counts.sum(), dtype=int))
+    for one, other in zip(counted, repeated, strict=True):
+        assert len(one) == counts.sum()
         assert np.array_equal(one, other)
 
 
-def test_one_image_with_two_labels_stays_two():
-    images = np.zeros((2, 1, 2, 2))
-    assert len(merge_duplicates(images, np.array([0, 1]), np.ones(2))[0]) == 2
+def test_equal_images_with_other_labels_keep_them():
+    labels = repeat_in_order(np.zeros((4, 1, 2, 2)), np.array([1, 0, 1, 0]), np.ones(4, dtype=int))[1]
+    assert labels.tolist() == [0, 0, 1, 1]
+
+
+def test_fractional_weights_stay_weights():
+    images, labels = np.arange(3.0).reshape(3, 1, 1, 1), np.zeros(3, dtype=int)
+    data = make_training_set(images, labels, np.array([0.5, 1.0, 2.0]), np.array([0]))
+    assert data.images is images
+    assert data.sample_weight.tolist() == [0.25, 0.5, 1.0]
+
+
+@pytest.mark.parametrize("weights", [{0: np.nan, 1: 1}, {0: 0, 1: 0}, {0: -1, 1: 3}, {0: np.inf, 1: 1}])
+def test_class_weights_must_be_weights(weights):
+    images, labels = np.arange(4.0).reshape(4, 1, 1, 1), np.array([0, 0, 1, 1])
+    with pytest.raises(ValueError, match="class_weight=.* must give finite weights from 0 up"):
+        make_training_set(images, labels, np.ones(4), np.array([0, 1]), weights)
+
+
+def test_a_class_of_weight_zero_is_left_out():
+    images, labels = np.arange(4.0).reshape(4, 1, 1, 1), np.array([0, 0, 1, 1])
+    data = make_training_set(images, labels, np.ones(4), np.array([0, 1]), {0: 0, 1: 2})
+    assert data.labels.tolist() == [1, 1]
 
 
 def test_large_sets_stay_as_they_are(monkeypatch):
@@ -62,4 +83,5 @@ def test_balance_counts_sample_weights():
     """A weight of 3 is the row three times, also where classes are counted."""
     images, labels = np.arange(4.0).reshape(4, 1, 1, 1), np.array([0, 0, 0, 1])
     data = make_training_set(images, labels, np.array([1.0, 1.0, 1.0, 3.0]), np.array([0, 1]), "balanced")
-    assert data.sample_weight[:3].sum() == pytest.approx(data.sample_weight[3])
+    assert data.sample_weight is None
+    assert np.bincount(data.labels).tolist() == [3, 3]

@@ -1,0 +1,126 @@
+"""Scorers of accuracy and resources for scikit-learn's searches, and the rule that picks the cheapest candidate."""
+
+import copy
+import weakref
+from functools import partial
+
+import numpy as np
+from sklearn.pipeline import Pipeline
+
+
+def resource_scorers(keep=0.98):
+    """Scorers for the `scoring` of GridSearchCV and its kin, all on held-out images.
+
+    Parameters
+    ----------
+    keep : float, default=0.98
+        Share of the accuracy above chance that pruning must keep.
+
+    Returns
+    -------
+    dict of str to callable
+        "accuracy" and "time_used" (steps) of the fitted lattice as it is; "channels_used", "layers_used" and
+        "macs_per_image" of a copy that is pruned on the images, once for all three. The estimator, which may be a
+        pipeline that ends in a lattice, stays as it is. A lattice that is not above chance counts in full.
+
+    See Also
+    --------
+    cheapest : Picks a candidate by these scores.
+
+    Notes
+    -----
+    Resources are given as they are, not negated: of these scores, scikit-learn ranks only the accuracy the right way
+    round.
+
+    Examples
+    --------
+    >>> sorted(resource_scorers())
+    ['accuracy', 'channels_used', 'layers_used', 'macs_per_image', 'time_used']
+    """
+    pruned = _PrunedCopy(keep)
+    return {
+        "accuracy": _accuracy,
+        "time_used": _time_used,
+        **{
+            name: partial(_left_after_pruning, pruned, name)
+            for name in ("channels_used", "layers_used", "macs_per_image")
+        },
+    }
+
+
+def cheapest(resource, within=0.02):
+    """A rule for the `refit` of a search: the cheapest candidate that is nearly as accurate as the best.
+
+    Parameters
+    ----------
+    resource : str
+        Name of a score that is a resource, such as "macs_per_image".
+    within : float, default=0.02
+        How far the mean accuracy may lie below the best one.
+
+    Returns
+    -------
+    callable
+        Takes `cv_results_`, which must hold the scores "accuracy" and `resource`, and returns the index of a candidate.
+
+    Examples
+    --------
+    >>> results = {"mean_test_accuracy": np.array([0.98, 0.97, 0.9]), "mean_test_time_used": np.array([4.0, 2.0, 1.0])}
+    >>> int(cheapest("time_used")(results))
+    1
+    """
+    return partial(_cheapest, resource, within)
+
+
+class _PrunedCopy:
+    """Prunes a copy of a lattice, and remembers the last one, for the scorers come one after the other."""
+
+    def __init__(self, keep):
+        self.keep = keep
+        self._last = (lambda: None, None, None)
+
+    def __call__(self, classifier, X, y):
+        net, seen, copied = self._last
+        if net() is not classifier.net_ or seen != (id(X), id(y)):
+            copied = copy.deepcopy(classifier).set_params(verbose=0)
+            try:
+                copied.prune(X, y, keep=self.keep)
+            except ValueError:
+                if copied.score(X, y) > 1 / len(copied.classes_):
+                    raise
+            self._last = (weakref.ref(classifier.net_), (id(X), id(y)), copied)
+        return copied
+
+    def __getstate__(self):
+        return {"keep": self.keep}
+
+    def __setstate__(self, state):
+        self.__init__(**state)
+
+
+def _accuracy(estimator, X, y):
+    return estimator.score(X, y)
+
+
+def _time_used(estimator, X, y):
+    classifier, X = _classifier_and_input(estimator, X)
+    return float(np.mean(classifier.time_used(X)))
+
+
+def _left_after_pruning(pruned, name, estimator, X, y):
+    classifier, images = _classifier_and_input(estimator, X)
+    return getattr(pruned(classifier, images, y), f"{name}_")
+
+
+def _classifier_and_input(estimator, X):
+    """The lattice at the end of a pipeline, and what the steps before it make of X."""
+    if isinstance(estimator, Pipeline):
+        return estimator[-1], estimator[:-1].transform(X) if len(estimator) > 1 else X
+    return estimator, X
+
+
+def _cheapest(resource, within, cv_results_):
+    accuracy, cost = (np.asarray(cv_results_[f"mean_test_{name}"]) for name in ("accuracy", resource))
+    near = accuracy >= np.nanmax(accuracy) - within
+    order = np.lexsort((-accuracy, np.where(near & ~np.isnan(cost), cost, np.inf)))
+    return order[0]

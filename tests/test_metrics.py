@@ -1,0 +1,86 @@
+import pickle
+
+import numpy as np
+import pytest
+from sklearn.model_selection import GridSearchCV, RandomizedSearchCV, cross_validate
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from growlattice import LatticeClassifier
+from growlattice.metrics import cheapest, resource_scorers
+
+NAMES = ["accuracy", "time_used", "channels_used", "layers_used", "macs_per_image"]
+
+
+@pytest.fixture
+def fitted(small):
+    X, y = small
+    return LatticeClassifier(max_channels=6, max_layers=3, max_steps=3, max_epochs=10, random_state=0).fit(X, y)
+
+
+def test_scores_are_those_of_a_pruned_copy_and_the_estimator_stays(fitted, small):
+    X, y = small
+    scores = {name: scorer(fitted, X, y) for name, scorer in resource_scorers(keep=0.9).items()}
+    assert fitted.channel_mask_.all()
+    pruned = pickle.loads(pickle.dumps(fitted)).prune(X, y, keep=0.9)
+    assert list(scores) == NAMES
+    assert scores["accuracy"] == fitted.score(X, y)
+    assert scores["time_used"] == pytest.approx(fitted.time_used(X).mean())
+    for name in NAMES[2:]:
+        assert scores[name] == getattr(pruned, f"{name}_")
+    assert scores["macs_per_image"] < fitted.macs_per_image_
+
+
+def test_pruning_is_done_once_for_all_scores(fitted, small, monkeypatch):
+    calls = []
+    prune = LatticeClassifier.prune
+    monkeypatch.setattr(
+        LatticeClassifier, "prune", lambda self, *args, **kw: calls.append(1) or prune(self, *args, **kw)
+    )
+    scorers = resource_scorers()
+    X, y = small
+    for scorer in scorers.values():
+        scorer(fitted, X, y)
+    assert len(calls) == 1
+    fitted.partial_fit(X, y)
+    scorers["layers_used"](fitted, X, y)
+    assert len(calls) == 2
+
+
+def test_a_lattice_at_chance_counts_in_full(fitted, small):
+    X, y = small
+    assert resource_scorers()["channels_used"](fitted, X, 1 - y) == 6
+
+
+@pytest.mark.parametrize("steps", [0, 1])
+@pytest.mark.parametrize("search", [GridSearchCV, RandomizedSearchCV])
+def test_searches_take_them(small, make_small, search, steps):
+    X, y = small
+    estimator, name = make_small(max_epochs=8), "time_pressure"
+    if steps:
+        estimator, name = make_pipeline(StandardScaler(with_std=False), estimator), "latticeclassifier__time_pressure"
+    options = dict(scoring=resource_scorers(), refit=cheapest("time_used", within=0.1), cv=2, n_jobs=2)
+    if search is RandomizedSearchCV:
+        options["n_iter"] = 2
+    found = search(estimator, {name: [0.0, 1.0]}, **options).fit(X, y)
+    results = found.cv_results_
+    assert all(np.isfinite(results[f"mean_test_{score}"]).all() for score in NAMES)
+    accuracy = results["mean_test_accuracy"]
+    near = np.flatnonzero(accuracy >= accuracy.max() - 0.1)
+    assert found.best_index_ == near[results["mean_test_time_used"][near].argmin()]
+
+
+def test_cross_validate_takes_them(small, make_small):
+    scores = cross_validate(make_small(), *small, scoring=resource_scorers(), cv=2, n_jobs=2)
+    assert {f"test_{name}" for name in NAMES} < set(scores)
+
+
+def test_cheapest_by_hand():
+    results = {
+        "mean_test_accuracy": np.array([0.90, 0.89, 0.89, 0.80, np.nan, 0.885]),
+        "mean_test_macs": np.array([50.0, 20.0, 20.0, 1.0, 0.0, np.nan]),
+    }
+    results["mean_test_accuracy"][2] = 0.895
+    assert cheapest("macs")(results) == 2  # as cheap as 1, and more accurate; 3 is too far below the best
+    assert cheapest("macs", within=0.0)(results) == 0
+    assert cheapest("macs", within=0.5)(results) == 3

@@ -1,0 +1,203 @@
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from sklearn.base import clone
+from torch.utils.flop_counter import FlopCounterMode
+
+from growlattice._pruning import compact, search_mask, search_steps, settle
+
+from .test_lattice import make_images, make_lattice
+
+MASKS = arrays(bool, (3, 3)).map(torch.from_numpy)
+
+
+def masked(lattice, mask):
+    """A full-size copy whose channels outside the mask are silent: nothing is written to them."""
+    copy = pickle.loads(pickle.dumps(lattice))
+    for family in (copy.bottom_up, copy.lateral, copy.top_down):
+        for layer, kernel in enumerate(family):
+            with torch.no_grad():
+                kernel.weight[~mask[layer]] = 0
+                if kernel.bias is not None:
+                    kernel.bias[~mask[layer]] = 0
+    return copy
+
+
+@given(MASKS, st.sampled_from(["adaptive", "fixed"]), st.sampled_from([torch.float32, torch.float64]))
+@settings(max_examples=60, deadline=None)
+def test_a_compacted_lattice_computes_what_the_masked_one_does(mask, time_selection, dtype):
+    lattice = make_lattice(time_selection=time_selection).to(dtype)
+    images = make_images().to(dtype)
+    mask = settle(mask)
+    if not mask.any():
+        with pytest.raises(ValueError, match="removes every channel"):
+            compact(lattice, mask)
+        return
+    with torch.no_grad():
+        expected, output = masked(lattice, mask)(images), compact(lattice, mask)(images)
+    tolerance = 1e-5 if dtype == torch.float32 else 1e-10
+    for name in ("log_probas", "step_log_probas", "weights"):
+        torch.testing.assert_close(getattr(output, name), getattr(expected, name), atol=tolerance, rtol=0)
+
+
+@given(MASKS, MASKS)
+@settings(max_examples=30, deadline=None)
+def test_compacting_twice_is_compacting_once(first, second):
+    lattice, images = make_lattice(), make_images()
+    both = settle(first & second)
+    if not both.any():
+        return
+    twice = compact(compact(lattice, first), second)
+    assert torch.equal(twice.mask, both)
+    assert torch.equal(twice(images).log_probas, compact(lattice, both)(images).log_probas)
+
+
+def test_an_empty_layer_empties_those_above():
+    mask = torch.tensor([[1, 0, 1], [0, 0, 0], [1, 1, 1]], dtype=torch.bool)
+    assert settle(mask).tolist() == [[True, False, True], [False] * 3, [False] * 3]
+    assert len(compact(make_lattice(), mask).bottom_up) == 1
+
+
+def test_one_channel_can_survive():
+    mask = torch.zeros(3, 3, dtype=torch.bool)
+    mask[0, 1] = True
+    lattice = compact(make_lattice(), mask)
+    assert lattice.lateral[0].weight.shape == (1, 1, 3, 3)
+    assert len(lattice.top_down) == 0
+
+
+def test_everything_can_survive():
+    lattice, images = make_lattice(), make_images()
+    assert torch.equal(compact(lattice, lattice.mask)(images).log_probas, lattice(images).log_probas)
+
+
+@pytest.mark.parametrize("time_selection", ["adaptive", "fixed"])
+def test_trimmed_steps_are_the_first_ones(time_selection):
+    lattice, images = make_lattice(time_selection=time_selection), make_images()
+    shorter = compact(lattice, lattice.mask, steps_left=2)
+    torch.testing.assert_close(shorter(images).step_log_probas, lattice(images).step_log_probas[:, :2])
+
+
+def test_magnitudes_keep_their_place_and_unit():
+    lattice = make_lattice()
+    mask = torch.tensor([[1, 1, 0], [0, 1, 0], [0, 0, 0]], dtype=torch.bool)
+    silent = masked(lattice, mask)
+    with torch.no_grad():  # what reads a silent channel is gone too
+        for family, offset in ((silent.bottom_up, -1), (silent.lateral, 0), (silent.top_down, 1)):
+            for layer, kernel in enumerate(family):
+                if layer + offset >= 0:
+                    kernel.weight[:, ~mask[layer + offset]] = 0
+    torch.testing.assert_close(compact(lattice, mask).channel_magnitude(), silent.channel_magnitude())
+
+
+@pytest.mark.parametrize("time_selection", ["adaptive", "fixed"])
+@pytest.mark.parametrize("sizes", [dict(), dict(n_layers=1), dict(kernel_size=1), dict(n_steps=1)])
+def test_macs_equal_those_that_torch_counts(sizes, time_selection):
+    lattice = make_lattice(time_selection=time_selection, **sizes)
+    mask = torch.rand(lattice.mask.shape, generator=torch.Generator().manual_seed(1)) > 0.3
+    mask[0, 0] = True
+    for counted in (lattice, compact(lattice, mask, steps_left=max(1, lattice.n_steps - 1))):
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            counted(make_images(1))
+        assert counted.macs() == counter.get_total_flops() / 2
+
+
+@pytest.mark.parametrize("n_needed", [1, 2, 5, 8, 9])
+def test_the_search_finds_the_smallest_mask_in_few_evaluations(n_needed):
+    lattice, lines = make_lattice(), []
+    with torch.no_grad():  # magnitudes fall with the layer, so that no layer empties before one above it
+        for layer in range(3):
+            for kernel in lattice._writers(layer):
+                kernel.weight *= 10.0**-layer
+    mask = search_mask(lattice, lambda smaller: int(smaller.mask.sum()) >= n_needed, lines.append)
+    assert mask.sum() == n_needed
+    magnitude = lattice.channel_magnitude()
+    assert n_needed == 9 or magnitude[mask].min() > magnitude[~mask].max()
+    assert len(lines) <= 4
+
+
+@pytest.mark.parametrize("n_needed", [1, 2, 3])
+def test_the_search_finds_the_fewest_steps(n_needed):
+    lattice = make_lattice(n_steps=3)
+    assert search_steps(lattice, lattice.mask, lambda shorter: shorter.steps_left >= n_needed, len) == n_needed
+
+
+@pytest.fixture(scope="module")
+def pressed(digits):
+    from growlattice import LatticeClassifier
+
+    return LatticeClassifier(
+        breadth_pressure=3.0, depth_pressure=3.0, max_channels=8, max_layers=3, max_epochs=12, random_state=0
+    ).fit(digits[0], digits[2])
+
+
+@pytest.fixture
+def fitted(pressed):
+    return pickle.loads(pickle.dumps(pressed))
+
+
+def test_before_pruning_the_attributes_describe_the_full_lattice(fitted):
+    assert fitted.channel_mask_.all() and fitted.channel_mask_.shape == (3, 8)
+    assert (fitted.layers_used_, fitted.channels_used_) == (3, 8.0)
+
+
+def test_prune_makes_it_smaller_and_keeps_accuracy(fitted, digits):
+    X, y = digits[0], digits[2]
+    accuracy, macs, parameters = fitted.score(X, y), fitted.macs_per_image_, fitted.n_parameters_
+    assert fitted.prune(X, y) is fitted
+    assert fitted.score(X, y) >= 0.1 + 0.98 * (accuracy - 0.1)
+    assert fitted.macs_per_image_ < 0.7 * macs
+    assert fitted.n_parameters_ < parameters
+    assert fitted.channels_used_ == pytest.approx(fitted.channel_mask_.sum() / fitted.layers_used_)
+    assert fitted.channel_magnitude_[~fitted.channel_mask_].max() == 0
+    table = fitted.resources_
+    assert table.loc["before", "accuracy"] == accuracy
+    assert table.loc["after", "accuracy"] == fitted.score(X, y)
+    assert table.loc["after", "channels"] == fitted.channel_mask_.sum(axis=1)[: fitted.layers_used_].tolist()
+    assert table["macs"].tolist() == [macs, fitted.macs_per_image_]
+
+
+def test_trimming_can_be_switched_off(fitted, digits):
+    fitted.prune(digits[0], digits[2], trim_steps=False)
+    assert fitted.time_weights(digits[1]).shape[1] == 4
+
+
+def test_a_pruned_lattice_goes_on(fitted, digits):
+    X, y = digits[0][:300], digits[2][:300]
+    fitted.prune(X, y)
+    mask, accuracy = fitted.channel_mask_, fitted.score(digits[1], digits[3])
+    copy = pickle.loads(pickle.dumps(fitted))
+    assert np.array_equal(copy.predict_proba(X), fitted.predict_proba(X))
+    copy.partial_fit(X, y)
+    assert np.array_equal(copy.channel_mask_, mask)
+    assert len(copy.history_) == 13
+    copy.set_params(warm_start=True, max_epochs=3).fit(X, y)
+    assert np.array_equal(copy.channel_mask_, mask)
+    assert copy.score(digits[1], digits[3]) > accuracy - 0.1
+    copy.prune(X, y, keep=0.8)
+    assert not (copy.channel_mask_ & ~mask).any()
+    fresh = clone(fitted).set_params(max_epochs=1).fit(X, y)
+    assert fresh.channel_mask_.all()
+
+
+def test_prune_prints_its_progress_when_verbose(fitted, digits, capsys):
+    fitted.set_params(verbose=1).prune(digits[0][:300], digits[2][:300])
+    assert "of 24 channels are" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("keep", [-0.1, 1.1, np.nan, "all"])
+def test_keep_is_a_share(fitted, digits, keep):
+    with pytest.raises(ValueError, match="must be a number from 0 to 1"):
+        fitted.prune(digits[0], digits[2], keep=keep)
+
+
+def test_nothing_above_chance_is_an_error(fitted, digits):
+    weights = fitted.lattice_.state_dict()["readout.weight"].clone()
+    with pytest.raises(ValueError, match=r"not above the chance level of 0.100"):
+        fitted.prune(digits[0], (digits[2] + 1) % 10)
+    assert torch.equal(fitted.lattice_.state_dict()["readout.weight"], weights)
