@@ -22,7 +22,7 @@ def ramp(progress, start, end):
 
     Examples
     --------
-    >>> [ramp(progress, 0.1, 0.5) for progress in (0.0, 0.3, 0.9)]
+    >>> [round(ramp(progress, 0.1, 0.5), 9) for progress in (0.0, 0.3, 0.9)]
     [0.0, 0.5, 1.0]
     """
     if progress >= end:
