@@ -1,10 +1,9 @@
 """The estimator: it validates, seeds and assembles, and leaves the work to the files below it."""
 
 import copy
-import warnings
 from contextlib import contextmanager, nullcontext
 from functools import partial
-from numbers import Integral, Real
+from numbers import Real
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,11 +12,8 @@ import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import assert_all_finite, check_array, check_consistent_length, check_random_state, column_or_1d
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
-from skorch.callbacks import Callback
-from skorch.history import History
 
 from ._batches import Batches
 from ._costs import error_cost
@@ -32,25 +28,11 @@ from ._images import (
     shape_of_rows,
 )
 from ._lattice import Lattice
-from ._net import LatticeNet, check_finite, seeded_generator, stopped_early
-from ._persistence import UnusableFile, as_json, from_json, read, rebuild, unusable, write
+from ._net import LatticeNet, check_finite, history_frame, seeded_generator, stopped_early
+from ._parameters import CONSTRAINTS, check_parameters, name_extra_costs
+from ._persistence import load_classifier, save_classifier
 from ._pruning import compact, search_mask, search_steps
 from ._training_set import make_training_set, pixel_statistics
-
-RESERVED = {"epoch", "batches", "accuracy", "train_loss", "error", "breadth", "depth", "time", "time_used", "dur"}
-
-
-SAVED = (
-    "classes_",
-    "n_features_in_",
-    "feature_names_in_",
-    "input_shape_",
-    "image_size_",
-    "image_shape_",
-    "time_used_",
-    "costs_",
-    "resources_",
-)
 
 
 class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
@@ -182,35 +164,7 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     (160,)
     """
 
-    _parameter_constraints = {
-        "breadth_pressure": [Interval(Real, 0, None, closed="left")],
-        "depth_pressure": [Interval(Real, 0, None, closed="left")],
-        "time_pressure": [Interval(Real, 0, None, closed="left")],
-        "max_channels": [Interval(Integral, 1, None, closed="left")],
-        "max_layers": [Interval(Integral, 1, None, closed="left")],
-        "max_steps": [Interval(Integral, 1, None, closed="left")],
-        "kernel_size": [Interval(Integral, 1, None, closed="left")],
-        "time_selection": [StrOptions({"adaptive", "fixed"})],
-        "temperature": [Interval(Real, 0, None, closed="neither")],
-        "position_power": [Interval(Real, 0, None, closed="left")],
-        "noise": [Interval(Real, 0, None, closed="left")],
-        "annealing": [tuple, list],
-        "extra_costs": [tuple, list],
-        "max_epochs": [Interval(Integral, 1, None, closed="left")],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "lr": [Interval(Real, 0, None, closed="neither")],
-        "weight_decay": [Interval(Real, 0, None, closed="left")],
-        "class_weight": [StrOptions({"balanced"}), dict, None],
-        "image_shape": [tuple, list, None],
-        "image_size": [Interval(Integral, 1, None, closed="left"), tuple, list, None],
-        "augment": [callable, None],
-        "device": [str, torch.device],
-        "precision": [StrOptions(set(PRECISIONS))],
-        "callbacks": [list, tuple, None],
-        "warm_start": ["boolean"],
-        "random_state": ["random_state"],
-        "verbose": ["verbose"],
-    }
+    _parameter_constraints = CONSTRAINTS
 
     def __init__(
         self,
@@ -290,7 +244,7 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         -------
         self : LatticeClassifier
         """
-        self._check_parameters()
+        check_parameters(self)
         context = self._init_callback_context(max_subtasks=self.max_epochs)
         task = {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
         with _all_or_nothing(self):
@@ -321,7 +275,7 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         -------
         self : LatticeClassifier
         """
-        self._check_parameters()
+        check_parameters(self)
         if isinstance(self.class_weight, str):
             raise ValueError(
                 "class_weight='balanced' does not work with partial_fit, which sees a part of the data. "
@@ -494,22 +448,7 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         load : Read the file.
         """
         check_is_fitted(self)
-        params, left_out = {}, []
-        for name, value in self.get_params(deep=False).items():
-            try:
-                params[name] = as_json(value)
-            except TypeError:
-                left_out.append(name)
-        if left_out:
-            warnings.warn(f"Not saved, because they are code or hold it: {', '.join(left_out)}.", stacklevel=2)
-        description = {
-            "params": {"dict": list(params.items())},
-            "config": as_json(self.lattice_.config),
-            "fitted": as_json({name: getattr(self, name) for name in SAVED if hasattr(self, name)}),
-            "history": as_json(self.history_.to_dict("records")),
-            "seed": self.net_.seed,
-        }
-        write(path, self.lattice_.state_dict(), description)
+        save_classifier(self, path)
 
     @classmethod
     def load(cls, path, device="auto"):
@@ -531,22 +470,7 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         ValueError
             If the file is damaged, of another kind, or of a newer format. No code in the file is run.
         """
-        tensors, description = read(path)
-        try:
-            self = cls(**{**from_json(description["params"]), "device": device})
-            self._check_parameters()
-            fitted = from_json(description["fitted"])
-            vars(self).update({name: fitted[name] for name in SAVED if name in fitted})
-            lattice = rebuild(path, tensors, from_json(description["config"]))
-            self._check_fitted(lattice)
-            self.net_ = self._make_net(lattice, int(description["seed"]))
-            self.net_.history = History(from_json(description["history"]))
-            self.history_ = _history_frame(self.net_)
-        except UnusableFile:
-            raise
-        except Exception as error:  # whatever a stranger's description can bring about, said as one thing
-            raise unusable(path, f"its description does not fit ({type(error).__name__}: {error})") from error
-        return self
+        return load_classifier(cls, path, device)
 
     @property
     def lattice_(self):
@@ -597,30 +521,6 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
         return tags
-
-    def _check_parameters(self):
-        """Raise a ValueError that names any parameter of the wrong kind or out of range."""
-        self._validate_params()
-        if self.kernel_size % 2 == 0:
-            raise ValueError(f"kernel_size={self.kernel_size} is even. Give an odd number of pixels.")
-        if (
-            len(self.annealing) != 2
-            or not all(map(_is_price, self.annealing))
-            or not 0 <= self.annealing[0] <= self.annealing[1] <= 1
-        ):
-            raise ValueError(f"annealing={self.annealing!r} must be (start, end) with 0 <= start <= end <= 1.")
-        _check_sizes("image_shape", self.image_shape, 3, "(channels, height, width)")
-        if not isinstance(self.image_size, Integral):
-            _check_sizes("image_size", self.image_size, 2, "a side or (height, width)")
-        for callback in self.callbacks or ():
-            named = callback[1] if isinstance(callback, (tuple, list)) and len(callback) == 2 else callback
-            if not (isinstance(named, Callback) or (isinstance(named, type) and issubclass(named, Callback))):
-                raise ValueError(f"callbacks holds {callback!r}. Give skorch callbacks, or pairs (name, callback).")
-        for cost in self.extra_costs:
-            if not (isinstance(cost, (tuple, list)) and len(cost) == 2 and callable(cost[0]) and _is_price(cost[1])):
-                raise ValueError(
-                    f"extra_costs holds {cost!r}. Give pairs (callable, pressure), the pressure finite and from 0 up."
-                )
 
     def _images(self, X, reset):
         """X as an array of shape (n_images, *image_shape_), checked against the last fit unless `reset`."""
@@ -718,7 +618,7 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     def _make_net(self, lattice, seed):
         """A skorch net that trains the lattice as the parameters say."""
         dtype, autocast = PRECISIONS[self.precision]
-        names = self._extra_names()
+        names = name_extra_costs(self.extra_costs)
         extra_pressures = {name: pressure for name, (_, pressure) in zip(names, self.extra_costs, strict=True)}
         return LatticeNet(
             lattice.to(dtype),
@@ -776,21 +676,7 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         self.time_used_ = float(np.average(_mean_step(time_weights), weights=sample_weight))
         self.costs_ = {"error": float(error), **space, "time": self.time_used_ / self.lattice_.n_steps}
         check_finite(self.costs_, len(self.net_.history), self.lr)
-        self.history_ = _history_frame(self.net_)
-
-    def _check_fitted(self, lattice):
-        """Raise a ValueError unless the fitted attributes fit each other and the lattice."""
-        if not (isinstance(self.classes_, np.ndarray) and len(np.unique(self.classes_)) == len(self.classes_) > 0):
-            raise ValueError("classes_ must be an array of different labels")
-        if max(2, len(self.classes_)) != lattice.config["n_classes"]:
-            raise ValueError(f"there are {len(self.classes_)} classes, and the lattice was made for another number")
-        _check_sizes("input_shape_", self.input_shape_, 3, "(channels, height, width)")
-        if self.image_shape_ != lattice.config["image_shape"] or self.input_shape_[0] != self.image_shape_[0]:
-            raise ValueError(f"image_shape_={self.image_shape_!r} is not that of the lattice")
-        if self.n_features_in_ != np.prod(self.input_shape_):
-            raise ValueError(
-                f"n_features_in_={self.n_features_in_!r} is not the size of input_shape_={self.input_shape_!r}"
-            )
+        self.history_ = history_frame(self.net_)
 
     def _respond(self, images, read, lattice=None):
         """What `read` takes from the lattice's output on each batch, a tuple of tensors, as arrays over all images."""
@@ -815,13 +701,6 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     def _probas(self, log_probas):
         # A lattice fitted on one class has a second logit, which nothing stands for.
         return np.exp(log_probas) if len(self.classes_) > 1 else np.ones_like(log_probas[:, :1])
-
-    def _extra_names(self):
-        """A name for the column of each extra cost in the history."""
-        names = [getattr(cost, "__name__", type(cost).__name__) for cost, _ in self.extra_costs]
-        return [
-            f"{name}_{index}" if names.count(name) > 1 or name in RESERVED else name for index, name in enumerate(names)
-        ]
 
 
 @contextmanager
@@ -858,10 +737,6 @@ def _as_labels(y):
     return y
 
 
-def _history_frame(net):
-    return pd.DataFrame([{name: value for name, value in row.items() if name != "batches"} for row in net.history])
-
-
 def _resources(lattice, accuracy):
     channels = [int(count) for count in lattice.mask.sum(dim=1) if count]
     return {
@@ -884,14 +759,3 @@ def _mean_step(time_weights):
 
 def _n_axes(X):
     return X.ndim if hasattr(X, "ndim") else np.asarray(X).ndim
-
-
-def _is_price(value):
-    return isinstance(value, Real) and np.isfinite(value) and value >= 0
-
-
-def _check_sizes(name, value, length, expected):
-    if value is None:
-        return
-    if len(value) != length or not all(isinstance(size, Integral) and size > 0 for size in value):
-        raise ValueError(f"{name}={value!r} must be {expected}, in whole numbers from 1 up.")

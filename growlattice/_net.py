@@ -9,6 +9,7 @@ import math
 from contextlib import nullcontext
 
 import numpy as np
+import pandas as pd
 import torch
 from skorch import NeuralNet
 from skorch.callbacks import EarlyStopping, EpochTimer, LRScheduler, PrintLog
@@ -211,6 +212,11 @@ class LatticeNet(NeuralNet):
         for name, mean in means.items():
             self.history.record(name, mean)
         self.history.record("time_used", means["time"] * self.module_.n_steps)
+
+
+def history_frame(net):
+    """A row for each epoch."""
+    return pd.DataFrame([{name: value for name, value in row.items() if name != "batches"} for row in net.history])
 
 
 def check_finite(costs, epoch, lr):

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import tempfile
+import warnings
 from importlib.metadata import version
 
 import numpy as np
@@ -15,8 +16,12 @@ import pandas as pd
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from skorch.history import History
 
+from ._device import choose_device
 from ._lattice import Lattice
+from ._net import history_frame
+from ._parameters import check_parameters, check_sizes
 from ._pruning import build, settle
 
 FORMAT = 1
@@ -25,6 +30,58 @@ ARRAY_DTYPES = {
     for name in "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float32 float64 object".split()
 }
 LIBRARIES = ("growlattice", "torch", "skorch", "scikit-learn", "numpy")
+SAVED = (
+    "classes_",
+    "n_features_in_",
+    "feature_names_in_",
+    "input_shape_",
+    "image_size_",
+    "image_shape_",
+    "time_used_",
+    "costs_",
+    "resources_",
+)
+
+
+def save_classifier(classifier, path):
+    """Write a fitted LatticeClassifier; see :meth:`growlattice.LatticeClassifier.save`."""
+    params, left_out = {}, []
+    for name, value in classifier.get_params(deep=False).items():
+        try:
+            params[name] = as_json(value)
+        except TypeError:
+            left_out.append(name)
+    if left_out:
+        warnings.warn(f"Not saved, because they are code or hold it: {', '.join(left_out)}.", stacklevel=3)
+    description = {
+        "params": {"dict": list(params.items())},
+        "config": as_json(classifier.lattice_.config),
+        "fitted": as_json({name: getattr(classifier, name) for name in SAVED if hasattr(classifier, name)}),
+        "history": as_json(classifier.history_.to_dict("records")),
+        "seed": classifier.net_.seed,
+    }
+    write(path, classifier.lattice_.state_dict(), description)
+
+
+def load_classifier(cls, path, device):
+    """Read a fitted LatticeClassifier; see :meth:`growlattice.LatticeClassifier.load`."""
+    choose_device(device)
+    tensors, description = read(path)
+    try:
+        classifier = cls(**{**from_json(description["params"]), "device": device})
+        check_parameters(classifier)
+        fitted = from_json(description["fitted"])
+        vars(classifier).update({name: fitted[name] for name in SAVED if name in fitted})
+        lattice = rebuild(path, tensors, from_json(description["config"]))
+        _check_fitted(classifier, lattice)
+        classifier.net_ = classifier._make_net(lattice, int(description["seed"]))
+        classifier.net_.history = History(from_json(description["history"]))
+        classifier.history_ = history_frame(classifier.net_)
+    except UnusableFile:
+        raise
+    except Exception as error:  # whatever a stranger's description can bring about, said as one thing
+        raise unusable(path, f"its description does not fit ({type(error).__name__}: {error})") from error
+    return classifier
 
 
 def write(path, tensors, description):
@@ -171,3 +228,24 @@ def _digest(tensors, *texts):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode() + b"\0")
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+def _check_fitted(classifier, lattice):
+    """Raise a ValueError unless the fitted attributes fit each other and the lattice."""
+    if not (
+        isinstance(classifier.classes_, np.ndarray)
+        and len(np.unique(classifier.classes_)) == len(classifier.classes_) > 0
+    ):
+        raise ValueError("classes_ must be an array of different labels")
+    if max(2, len(classifier.classes_)) != lattice.config["n_classes"]:
+        raise ValueError(f"there are {len(classifier.classes_)} classes, and the lattice was made for another number")
+    check_sizes("input_shape_", classifier.input_shape_, 3, "(channels, height, width)")
+    if (
+        classifier.image_shape_ != lattice.config["image_shape"]
+        or classifier.input_shape_[0] != classifier.image_shape_[0]
+    ):
+        raise ValueError(f"image_shape_={classifier.image_shape_!r} is not that of the lattice")
+    if classifier.n_features_in_ != np.prod(classifier.input_shape_):
+        raise ValueError(
+            f"n_features_in_={classifier.n_features_in_!r} is not the size of input_shape_={classifier.input_shape_!r}"
+        )

@@ -244,6 +244,11 @@ def test_a_huge_declared_header_is_refused(saved, size):
         LatticeClassifier.load(saved)
 
 
+def test_a_device_that_is_not_there_is_named(saved):
+    with pytest.raises(ValueError, match="device='cuda:99' cannot be used here"):
+        LatticeClassifier.load(saved, device="cuda:99")
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere"):
         LatticeClassifier.load(tmp_path / "nowhere")
