@@ -15,12 +15,12 @@ from sklearn.model_selection import train_test_split
 from growlattice import LatticeClassifier
 
 
-def one_fit(seed, **pressures):
+def one_fit(seed, keep, **pressures):
     X, y = load_digits(return_X_y=True)
     X_train, X_test, y_train, y_test = train_test_split(X, y, stratify=y, random_state=seed)
     clf = LatticeClassifier(random_state=seed, **pressures).fit(X_train, y_train)
     macs, before = clf.macs_per_image_, clf.score(X_test, y_test)
-    clf.prune(X_train, y_train)
+    clf.prune(X_train, y_train, keep=keep)
     after, steps = clf.score(X_test, y_test), clf.lattice_.steps_left
     return before, after, clf.macs_per_image_ / macs, clf.channels_used_, clf.layers_used_, steps
 
@@ -30,11 +30,16 @@ def main():
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--pressures", type=float, nargs="+", default=[0.0, 0.3, 1.0, 3.0])
     parser.add_argument("--time-pressure", type=float, default=0.0)
+    parser.add_argument("--keep", type=float, default=0.98)
+    parser.add_argument("--pairs", type=float, nargs="+", help="breadth and depth pressures, instead of a grid")
     args = parser.parse_args()
     print("breadth  depth   before   after    macs  channels  layers  steps   (mean of seeds)")
-    for breadth, depth in product(args.pressures, repeat=2):
+    grid = product(args.pressures, repeat=2)
+    if args.pairs:
+        grid = zip(args.pairs[::2], args.pairs[1::2], strict=True)
+    for breadth, depth in grid:
         pressures = {"breadth_pressure": breadth, "depth_pressure": depth, "time_pressure": args.time_pressure}
-        rows = [one_fit(seed, **pressures) for seed in range(args.seeds)]
+        rows = [one_fit(seed, args.keep, **pressures) for seed in range(args.seeds)]
         before, after, macs, channels, layers, steps = np.mean(rows, axis=0)
         print(
             f"{breadth:7g} {depth:6g} {before:8.4f} {after:7.4f} {macs:7.3f} "

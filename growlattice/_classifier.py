@@ -32,7 +32,7 @@ from ._net import LatticeNet, check_finite, history_frame, seeded_generator, sto
 from ._parameters import CONSTRAINTS, check_parameters, name_extra_costs
 from ._persistence import load_classifier, save_classifier
 from ._pruning import compact, search_mask, search_steps
-from ._training_set import make_training_set, pixel_statistics
+from ._training_set import TrainingSet, make_training_set, pixel_statistics
 
 
 class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
@@ -126,10 +126,11 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         A row for each epoch: means over the training images, while training, of `accuracy`, `train_loss`, the costs
         `error` and `time`, and `time_used` in steps; the costs `breadth` and `depth` at its end; and seconds, `dur`.
     time_used_ : float
-        Steps used, averaged over the training images, after the last epoch, without noise.
+        Steps used, averaged over the training images, after the last epoch, without noise; after `prune`, over the
+        images it was given.
     costs_ : dict
-        The costs "error", "breadth", "depth" and "time" of the fitted lattice on the training images, before pressures
-        are applied.
+        The costs "error", "breadth", "depth" and "time" of the fitted lattice on the same images, before pressures are
+        applied.
     channel_magnitude_ : ndarray of shape (max_layers, max_channels)
         Mean absolute weight that writes each channel, 1 on average before training and 0 where `prune` removed it.
     channel_mask_ : ndarray of bool of shape (max_layers, max_channels)
@@ -250,6 +251,8 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         with _all_or_nothing(self):
             context.call_on_fit_task_begin(estimator=self, **task)
             again = self.warm_start and hasattr(self, "net_")
+            if not again:
+                vars(self).pop("resources_", None)
             data = self._training_set(X, y, sample_weight, again)
             seed = self._seed()
             self.net_ = self._make_net(copy.deepcopy(self.lattice_) if again else self._make_lattice(data, seed), seed)
@@ -400,12 +403,14 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         Butkus, Garzón Gupta, Kriegeskorte (2026), section 3.4.
         """
         check_is_fitted(self)
+        check_parameters(self)
         if not (isinstance(keep, Real) and 0 <= keep <= 1):
             raise ValueError(
                 f"keep={keep!r} must be a number from 0 to 1: the share of the accuracy above chance to keep."
             )
         images, y = self._images(X, reset=False), _as_labels(y)
         check_consistent_length(images, y)
+        self._set_classes(y, None, again=True)
         full, chance = self.lattice_, 1 / len(self.classes_)
 
         def accuracy(lattice):
@@ -430,6 +435,7 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             self.net_ = self._make_net(pruned, self.net_.seed).go_on_from(self.net_, moments=False)
             rows = {"before": _resources(full, before), "after": _resources(pruned, accuracy(pruned))}
             self.resources_ = pd.DataFrame.from_dict(rows, orient="index")
+            self._describe(TrainingSet(images, np.searchsorted(self.classes_, y), None))
         return self
 
     def save(self, path):

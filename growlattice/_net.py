@@ -215,8 +215,13 @@ class LatticeNet(NeuralNet):
 
 
 def history_frame(net):
-    """A row for each epoch."""
-    return pd.DataFrame([{name: value for name, value in row.items() if name != "batches"} for row in net.history])
+    """The history as a table."""
+    return pd.DataFrame(history_rows(net))
+
+
+def history_rows(net):
+    """A dict for each epoch, without what was recorded for each batch."""
+    return [{name: value for name, value in row.items() if name != "batches"} for row in net.history]
 
 
 def check_finite(costs, epoch, lr):

@@ -6,8 +6,9 @@ damaged file from a sound one before anything is built from it.
 
 import hashlib
 import json
+import math
 import os
-import tempfile
+import uuid
 import warnings
 from importlib.metadata import version
 
@@ -20,7 +21,7 @@ from skorch.history import History
 
 from ._device import choose_device
 from ._lattice import Lattice
-from ._net import history_frame
+from ._net import history_frame, history_rows
 from ._parameters import check_parameters, check_sizes
 from ._pruning import build, settle
 
@@ -29,6 +30,8 @@ ARRAY_DTYPES = {
     name: np.dtype(name)
     for name in "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float32 float64 object".split()
 }
+LONGEST_TEXT = 10_000_000  # characters of an array, padded
+MOST_STEPS = 10_000
 LIBRARIES = ("growlattice", "torch", "skorch", "scikit-learn", "numpy")
 SAVED = (
     "classes_",
@@ -57,7 +60,7 @@ def save_classifier(classifier, path):
         "params": {"dict": list(params.items())},
         "config": as_json(classifier.lattice_.config),
         "fitted": as_json({name: getattr(classifier, name) for name in SAVED if hasattr(classifier, name)}),
-        "history": as_json(classifier.history_.to_dict("records")),
+        "history": as_json(history_rows(classifier.net_)),
         "seed": classifier.net_.seed,
     }
     write(path, classifier.lattice_.state_dict(), description)
@@ -73,8 +76,8 @@ def load_classifier(cls, path, device):
         fitted = from_json(description["fitted"])
         vars(classifier).update({name: fitted[name] for name in SAVED if name in fitted})
         lattice = rebuild(path, tensors, from_json(description["config"]))
-        _check_fitted(classifier, lattice)
-        classifier.net_ = classifier._make_net(lattice, int(description["seed"]))
+        _check_fitted(classifier, lattice, description["seed"])
+        classifier.net_ = classifier._make_net(lattice, description["seed"])
         classifier.net_.history = History(from_json(description["history"]))
         classifier.history_ = history_frame(classifier.net_)
     except UnusableFile:
@@ -94,7 +97,7 @@ def write(path, tensors, description):
     description : dict
         Of what JSON can hold.
     """
-    path = os.fspath(path)
+    path = os.path.realpath(path)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     text = json.dumps(description, allow_nan=False, sort_keys=True)
     versions = json.dumps({name: version(name) for name in LIBRARIES})
@@ -104,16 +107,15 @@ def write(path, tensors, description):
         "description": text,
         "digest": _digest(tensors, text, versions),
     }
-    handle, part = tempfile.mkstemp(dir=os.path.dirname(path) or ".", prefix=os.path.basename(path), suffix=".part")
-    os.close(handle)
+    part = os.path.join(os.path.dirname(path), f".{uuid.uuid4().hex}.part")
     try:
         save_file(tensors, part, metadata=header)
         with open(part, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(part, path)
-    except BaseException:
-        os.unlink(part)
-        raise
+    finally:
+        if os.path.exists(part):
+            os.unlink(part)
 
 
 def read(path):
@@ -138,8 +140,11 @@ def read(path):
                 raise unusable(path, f"its format version is {header['format']!r}, and this growlattice reads {FORMAT}")
             if not {"format", "versions", "description", "digest"} <= set(header):
                 raise unusable(path, "it was not written by growlattice")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
-    except (SafetensorError, UnicodeDecodeError, OverflowError, MemoryError) as error:
+            # copies: what the file holds may change later, under a memory map
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}
+    except FileNotFoundError:
+        raise
+    except (OSError, SafetensorError, UnicodeDecodeError, OverflowError, MemoryError) as error:
         raise unusable(path, f"it is no whole safetensors file ({error})") from error
     if _digest(tensors, header["description"], header["versions"]) != header["digest"]:
         raise unusable(path, "its content is not what was written")
@@ -157,8 +162,11 @@ def rebuild(path, tensors, config):
             raise unusable(path, "its channel mask does not fit its configuration")
         if not mask.any() or not torch.equal(mask, settle(mask)):
             raise unusable(path, "its channel mask leaves no lattice")
+        if sum(name.startswith("lateral.") for name in tensors) != int(mask.any(dim=1).sum()):
+            raise unusable(path, "its tensors are not those of the layers in its mask")
+        _check_config(config)
         expected = Lattice(**config, mask=mask).state_dict()
-    except (TypeError, KeyError, RuntimeError) as error:
+    except (TypeError, KeyError, RuntimeError, AttributeError) as error:
         raise unusable(path, f"its configuration makes no lattice ({error})") from error
     dtype = tensors["input.weight"].dtype if "input.weight" in tensors else None
     for name in expected.keys() | tensors.keys():
@@ -166,6 +174,8 @@ def rebuild(path, tensors, config):
             raise unusable(path, f"the tensor {name!r} does not fit its configuration")
         if name != "mask" and (tensors[name].dtype != dtype or dtype not in (torch.float32, torch.float64)):
             raise unusable(path, f"the tensor {name!r} has dtype {tensors[name].dtype}")
+        if not torch.isfinite(tensors[name]).all() or (name == "pixel_std" and not (tensors[name] > 0).all()):
+            raise unusable(path, f"the tensor {name!r} holds numbers that no training gives")
     return build(config, tensors)
 
 
@@ -179,6 +189,8 @@ def as_json(value):
     """
     if isinstance(value, (np.generic, torch.device)):
         value = value.item() if isinstance(value, np.generic) else str(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"float": repr(value)}
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, list):
@@ -205,10 +217,22 @@ def from_json(value):
     if "dict" in value:
         return {from_json(key): from_json(item) for key, item in value["dict"]}
     if "array" in value:
-        items = from_json(value["array"])
-        text = value["dtype"].startswith("str")
-        return np.array(items) if text else np.array(items, dtype=ARRAY_DTYPES[value["dtype"]])
-    return pd.DataFrame(**from_json(value["frame"]))
+        return _array(from_json(value["array"]), value["dtype"])
+    if "float" in value:
+        return float(value["float"])
+    frame = from_json(value["frame"])
+    index, columns, data = (frame[name] for name in ("index", "columns", "data"))
+    if not (isinstance(data, list) and len(data) == len(index) and all(len(row) == len(columns) for row in data)):
+        raise ValueError("a table has rows of another length than its columns")
+    return pd.DataFrame(data, index=index, columns=columns)
+
+
+def _array(items, dtype):
+    if not dtype.startswith("str"):
+        return np.array(items, dtype=ARRAY_DTYPES[dtype])
+    if max(map(len, items), default=0) * len(items) > LONGEST_TEXT:
+        raise ValueError("an array of text is too large")
+    return np.array(items)
 
 
 class UnusableFile(ValueError):
@@ -230,22 +254,42 @@ def _digest(tensors, *texts):
     return digest.hexdigest()
 
 
-def _check_fitted(classifier, lattice):
+def _check_config(config):
+    """Raise a TypeError unless the configuration is one that LatticeClassifier makes."""
+    sizes = ("n_classes", "n_channels", "n_layers", "n_steps", "kernel_size", "steps_left")
+    sound = (
+        all(type(config[name]) is int and config[name] > 0 for name in sizes)
+        and config["steps_left"] <= config["n_steps"] <= MOST_STEPS
+        and config["kernel_size"] % 2 == 1
+        and config["time_selection"] in ("adaptive", "fixed")
+        and type(config["temperature"]) in (int, float)
+        and 0 < config["temperature"] < math.inf
+    )
+    if not sound:
+        raise TypeError("a size, the temperature or the time selection is out of range")
+
+
+def _check_fitted(classifier, lattice, seed):
     """Raise a ValueError unless the fitted attributes fit each other and the lattice."""
-    if not (
-        isinstance(classifier.classes_, np.ndarray)
-        and len(np.unique(classifier.classes_)) == len(classifier.classes_) > 0
-    ):
-        raise ValueError("classes_ must be an array of different labels")
-    if max(2, len(classifier.classes_)) != lattice.config["n_classes"]:
-        raise ValueError(f"there are {len(classifier.classes_)} classes, and the lattice was made for another number")
+    classes, shape = classifier.classes_, classifier.image_shape_
     check_sizes("input_shape_", classifier.input_shape_, 3, "(channels, height, width)")
-    if (
-        classifier.image_shape_ != lattice.config["image_shape"]
-        or classifier.input_shape_[0] != classifier.image_shape_[0]
-    ):
-        raise ValueError(f"image_shape_={classifier.image_shape_!r} is not that of the lattice")
-    if classifier.n_features_in_ != np.prod(classifier.input_shape_):
-        raise ValueError(
-            f"n_features_in_={classifier.n_features_in_!r} is not the size of input_shape_={classifier.input_shape_!r}"
-        )
+    names = getattr(classifier, "feature_names_in_", None)
+    table = getattr(classifier, "resources_", None)
+    wrong = {
+        "classes_": not isinstance(classes, np.ndarray) or not np.array_equal(classes, np.unique(classes)),
+        "image_shape_": shape != lattice.config["image_shape"] or classifier.input_shape_[0] != shape[0],
+        "image_size_": classifier.image_size_ not in (None, shape[1:]),
+        "n_features_in_": type(classifier.n_features_in_) is not int
+        or classifier.n_features_in_ != math.prod(classifier.input_shape_),
+        "feature_names_in_": names is not None
+        and not (isinstance(names, np.ndarray) and len(names) == classifier.n_features_in_),
+        "time_used_": type(classifier.time_used_) is not float,
+        "costs_": set(classifier.costs_) != {"error", "breadth", "depth", "time"}
+        or not all(type(cost) is float for cost in classifier.costs_.values()),
+        "resources_": table is not None and not isinstance(table, pd.DataFrame),
+        "seed": type(seed) is not int or not 0 <= seed < 2**31,
+    }
+    if any(wrong.values()):
+        raise ValueError(f"{', '.join(name for name, bad in wrong.items() if bad)} cannot be so")
+    if max(2, len(classes)) != lattice.config["n_classes"]:
+        raise ValueError(f"there are {len(classes)} classes, and the lattice was made for another number")

@@ -4,6 +4,7 @@ import copy
 import weakref
 from functools import partial
 
+import joblib
 import numpy as np
 from sklearn.pipeline import Pipeline
 
@@ -80,15 +81,16 @@ class _PrunedCopy:
         self._last = (lambda: None, None, None)
 
     def __call__(self, classifier, X, y):
-        net, seen, copied = self._last
-        if net() is not classifier.net_ or seen != (id(X), id(y)):
+        net, content, copied = self._last
+        now = joblib.hash((X, y))
+        if net() is not classifier.net_ or content != now:
             copied = copy.deepcopy(classifier).set_params(verbose=0)
             try:
                 copied.prune(X, y, keep=self.keep)
             except ValueError:
                 if copied.score(X, y) > 1 / len(copied.classes_):
                     raise
-            self._last = (weakref.ref(classifier.net_), (id(X), id(y)), copied)
+            self._last = (weakref.ref(classifier.net_), now, copied)
         return copied
 
     def __getstate__(self):
@@ -114,8 +116,9 @@ def _left_after_pruning(pruned, name, estimator, X, y):
 
 def _classifier_and_input(estimator, X):
     """The lattice at the end of a pipeline, and what the steps before it make of X."""
-    if isinstance(estimator, Pipeline):
-        return estimator[-1], estimator[:-1].transform(X) if len(estimator) > 1 else X
+    while isinstance(estimator, Pipeline):
+        X = estimator[:-1].transform(X) if len(estimator) > 1 else X
+        estimator = estimator[-1]
     return estimator, X
 
 

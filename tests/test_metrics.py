@@ -47,6 +47,16 @@ def test_pruning_is_done_once_for_all_scores(fitted, small, monkeypatch):
     assert len(calls) == 2
 
 
+def test_other_images_are_pruned_on_anew(fitted, small):
+    X, y = small
+    scorer = resource_scorers(keep=0.9)["macs_per_image"]
+    parts = [slice(start, start + 12) for start in range(0, 120, 12)]
+    remembered = [scorer(fitted, X[part], y[part]) for part in parts]
+    fresh = [resource_scorers(keep=0.9)["macs_per_image"](fitted, X[part], y[part]) for part in parts]
+    assert remembered == fresh
+    assert len(set(fresh)) > 1
+
+
 def test_a_lattice_at_chance_counts_in_full(fitted, small):
     X, y = small
     assert resource_scorers()["channels_used"](fitted, X, 1 - y) == 6

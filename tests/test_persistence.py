@@ -158,6 +158,14 @@ def config_with(**values):
     return change
 
 
+def fitted_with(**values):
+    return lambda description: description.update(fitted=as_json({**from_json(description["fitted"]), **values}))
+
+
+def set_fitted(name, value):
+    return lambda description: description["fitted"]["dict"].append([name, value])
+
+
 BAD_TENSORS = {
     "wrong shape": set_in("readout.weight", value=torch.zeros(2, 5)),
     "wrong dtype": set_in("readout.weight", value=torch.zeros(2, 6, dtype=torch.float16)),
@@ -168,6 +176,9 @@ BAD_TENSORS = {
     "mask of floats": set_in("mask", value=torch.ones(2, 3)),
     "mask of another shape": set_in("mask", value=torch.ones(3, 3, dtype=torch.bool)),
     "empty mask": set_in("mask", value=torch.zeros(2, 3, dtype=torch.bool)),
+    "mask of more layers": set_in("mask", value=torch.eye(2, 3).bool() | torch.tensor([[True], [False]])),
+    "deviation of 0": set_in("pixel_std", value=torch.zeros(3, 1, 1)),
+    "not finite": set_in("readout.bias", value=torch.full((2,), torch.nan)),
     "mask with a gap": set_in("mask", value=torch.tensor([[False] * 3, [True] * 3])),
 }
 BAD_DESCRIPTIONS = {
@@ -185,6 +196,28 @@ BAD_DESCRIPTIONS = {
     "unknown selection": config_with(time_selection={"a": 1}),
     "unknown option": config_with(color="red"),
     "seed of text": set_in("seed", value="x"),
+    "seed below 0": set_in("seed", value=-5),
+    "endless steps": config_with(n_steps=10**12, steps_left=10**12),
+    "steps below 0": config_with(steps_left=-1),
+    "part of a step": config_with(steps_left=1.5),
+    "more steps than there were": config_with(steps_left=9),
+    "steps of text": config_with(n_steps="2"),
+    "temperature of text": config_with(temperature="x"),
+    "kernel of text": config_with(kernel_size="x"),
+    "even kernel": config_with(kernel_size=2),
+    "costs of text": fitted_with(costs_="x"),
+    "other costs": fitted_with(costs_={"error": 1.0}),
+    "table of text": fitted_with(resources_="x"),
+    "time of text": fitted_with(time_used_="x"),
+    "names of another number": fitted_with(feature_names_in_=np.array(["a"])),
+    "huge images": fitted_with(image_size_=(9000, 9000)),
+    "labels out of order": fitted_with(classes_=np.array(["short", "long"])),
+    "ragged table": set_fitted(
+        "resources_", {"frame": {"dict": [["index", [0] * 9], ["columns", [0] * 9], ["data", 0.0]]}}
+    ),
+    "text that pads to gigabytes": set_fitted(
+        "feature_names_in_", {"array": ["a" * 10**5] + [""] * 10**4, "dtype": "str"}
+    ),
 }
 
 
@@ -247,6 +280,27 @@ def test_a_huge_declared_header_is_refused(saved, size):
 def test_a_device_that_is_not_there_is_named(saved):
     with pytest.raises(ValueError, match="device='cuda:99' cannot be used here"):
         LatticeClassifier.load(saved, device="cuda:99")
+
+
+def test_a_folder_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=f"Cannot load '{tmp_path}'"):
+        LatticeClassifier.load(tmp_path)
+
+
+def test_a_loaded_model_does_not_change_with_its_file(fitted, saved):
+    loaded = LatticeClassifier.load(saved)
+    with open(saved, "r+b") as file:
+        file.seek(-500, os.SEEK_END)
+        file.write(b"\xff" * 500)
+    assert np.array_equal(loaded.predict_proba(fitted[1]), fitted[0].predict_proba(fitted[1]))
+
+
+def test_a_history_with_gaps_is_kept(fitted, tmp_path):
+    X = fitted[1]
+    clf = LatticeClassifier(max_channels=2, max_layers=1, max_epochs=1).fit(X, np.arange(40) % 2)
+    clf.net_.history.record("mine", np.nan)
+    clf.partial_fit(X, np.arange(40) % 2).save(tmp_path / "clf")
+    pd.testing.assert_frame_equal(LatticeClassifier.load(tmp_path / "clf").history_, clf.history_)
 
 
 def test_a_missing_file_is_named(tmp_path):

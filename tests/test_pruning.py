@@ -162,6 +162,26 @@ def test_prune_makes_it_smaller_and_keeps_accuracy(fitted, digits):
     assert table["macs"].tolist() == [macs, fitted.macs_per_image_]
 
 
+def test_after_pruning_time_and_costs_are_those_of_what_is_left(fitted, digits):
+    X, y = digits[0][:300], digits[2][:300]
+    fitted.prune(X, y, keep=0.5)
+    assert fitted.time_used_ == pytest.approx(fitted.time_used(X).mean(), rel=1e-5)
+    truth = fitted.predict_proba(X)[np.arange(300), y]
+    assert fitted.costs_["error"] == pytest.approx(-np.log(truth).mean() / np.log(10), rel=1e-4)
+    assert fitted.costs_["time"] == pytest.approx(fitted.time_used_ / 4)
+
+
+def test_a_fresh_fit_forgets_the_report_of_pruning(fitted, digits):
+    X, y = digits[0][:100], digits[2][:100]
+    fitted.prune(X, y).set_params(max_epochs=1).fit(X, y)
+    assert not hasattr(fitted, "resources_")
+
+
+def test_labels_that_the_fit_did_not_see_are_named(fitted, digits):
+    with pytest.raises(ValueError, match=r"y holds the classes array\(\['three'\]"):
+        fitted.prune(digits[0][:5], ["three"] * 5)
+
+
 def test_trimming_can_be_switched_off(fitted, digits):
     fitted.prune(digits[0], digits[2], trim_steps=False)
     assert fitted.time_weights(digits[1]).shape[1] == 4
