@@ -28,7 +28,7 @@ from ._pruning import build, settle
 FORMAT = 1
 ARRAY_DTYPES = {
     name: np.dtype(name)
-    for name in "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float32 float64 object".split()
+    for name in "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64 object".split()
 }
 LONGEST_TEXT = 10_000_000  # characters of an array, padded
 MOST_STEPS = 10_000
@@ -48,14 +48,21 @@ SAVED = (
 
 def save_classifier(classifier, path):
     """Write a fitted LatticeClassifier; see :meth:`growlattice.LatticeClassifier.save`."""
+    check_parameters(classifier)
+    description, left_out = describe(classifier)
+    if left_out:
+        warnings.warn(f"Not saved, because they are code or hold it: {', '.join(left_out)}.", stacklevel=3)
+    write(path, classifier.lattice_.state_dict(), description)
+
+
+def describe(classifier):
+    """Everything about a fitted classifier but its tensors, for JSON, and the names of the parameters left out."""
     params, left_out = {}, []
     for name, value in classifier.get_params(deep=False).items():
         try:
             params[name] = as_json(value)
         except TypeError:
             left_out.append(name)
-    if left_out:
-        warnings.warn(f"Not saved, because they are code or hold it: {', '.join(left_out)}.", stacklevel=3)
     description = {
         "params": {"dict": list(params.items())},
         "config": as_json(classifier.lattice_.config),
@@ -63,7 +70,7 @@ def save_classifier(classifier, path):
         "history": as_json(history_rows(classifier.net_)),
         "seed": classifier.net_.seed,
     }
-    write(path, classifier.lattice_.state_dict(), description)
+    return description, left_out
 
 
 def load_classifier(cls, path, device):
@@ -199,7 +206,11 @@ def as_json(value):
         return {"tuple": [as_json(item) for item in value]}
     if isinstance(value, dict):
         return {"dict": [[as_json(key), as_json(item)] for key, item in value.items()]}
-    if isinstance(value, np.ndarray) and value.ndim == 1:
+    if (
+        isinstance(value, np.ndarray)
+        and value.ndim == 1
+        and (value.dtype.kind == "U" or value.dtype.name in ARRAY_DTYPES)
+    ):
         return {"array": [as_json(item) for item in value.tolist()], "dtype": value.dtype.name}
     if isinstance(value, pd.DataFrame):
         return {"frame": as_json(value.to_dict("split"))}
@@ -282,7 +293,11 @@ def _check_fitted(classifier, lattice, seed):
         "n_features_in_": type(classifier.n_features_in_) is not int
         or classifier.n_features_in_ != math.prod(classifier.input_shape_),
         "feature_names_in_": names is not None
-        and not (isinstance(names, np.ndarray) and len(names) == classifier.n_features_in_),
+        and not (
+            isinstance(names, np.ndarray)
+            and len(names) == classifier.n_features_in_
+            and all(isinstance(name, str) for name in names)
+        ),
         "time_used_": type(classifier.time_used_) is not float,
         "costs_": set(classifier.costs_) != {"error", "breadth", "depth", "time"}
         or not all(type(cost) is float for cost in classifier.costs_.values()),

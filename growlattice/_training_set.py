@@ -92,16 +92,6 @@ def pixel_statistics(images, sample_weight):
     return mean, np.where(std > 1e-12 * np.abs(mean), std, 1.0)
 
 
-def merge_duplicates(images, labels, sample_weight):
-    """One row for each distinct pair of image and label, in sorted order, with the weights added up.
-
-    A weight of 2 then is the row twice, whatever the order the rows came in.
-    """
-    rows = np.column_stack([labels, images.reshape(len(images), -1)])
-    _, first, group = np.unique(rows, axis=0, return_index=True, return_inverse=True)
-    return images[first], labels[first], np.bincount(group.reshape(-1), weights=sample_weight)
-
-
 def _weigh_classes(images, labels, sample_weight, classes, class_weight):
     present = np.unique(labels)
     of_class = np.ones(len(classes))

@@ -21,8 +21,9 @@ from sklearn.model_selection import (
     GridSearchCV,
     HalvingGridSearchCV,
     RandomizedSearchCV,
+    StratifiedKFold,
     cross_val_predict,
-    cross_validate,
+    cross_val_score,
 )
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -53,11 +54,12 @@ def test_it_learns_digits(digits):
     assert clf.score(X_test, y_test) > 0.95
 
 
-@pytest.mark.parametrize("load, at_least", [(load_wine, 0.9), (load_breast_cancer, 0.94)])
+@pytest.mark.parametrize("load, at_least", [(load_wine, 0.95), (load_breast_cancer, 0.94)])
 def test_it_learns_tables(load, at_least):
     X, y = load(return_X_y=True)
-    scores = cross_validate(LatticeClassifier(random_state=0), X, y, cv=3)["test_score"]
-    assert scores.mean() > at_least
+    folds = StratifiedKFold(3, shuffle=True, random_state=0)
+    scores = [cross_val_score(LatticeClassifier(random_state=seed), X, y, cv=folds) for seed in range(2)]
+    assert np.mean(scores) > at_least
 
 
 def test_an_answer_does_not_depend_on_its_company(small, make_small):

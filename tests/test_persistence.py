@@ -1,6 +1,8 @@
+import copy
 import json
 import os
 import pickle
+import random
 import struct
 
 import numpy as np
@@ -52,7 +54,9 @@ def test_what_is_loaded_equals_what_was_saved(fitted, saved):
     assert len(loaded.partial_fit(X, clf.predict(X)).history_) == 3
 
 
-@pytest.mark.parametrize("labels", [[1, 2], [True, False], [1.0, 3.0], ["a", "b"], np.array(["a", "b"], dtype=object)])
+@pytest.mark.parametrize(
+    "labels", [[1, 2], [True, False], [1.0, 3.0], ["a", "b"], np.array(["a", "b"], object), np.array([1, 2], "f2")]
+)
 def test_labels_keep_their_type(fitted, tmp_path, labels):
     X, labels = fitted[1], np.asarray(labels)
     clf = LatticeClassifier(max_channels=2, max_layers=1, max_epochs=1).fit(X, labels[np.arange(40) % 2])
@@ -92,6 +96,14 @@ def test_an_unfitted_classifier_cannot_be_saved(tmp_path):
     with pytest.raises(Exception, match="not fitted yet"):
         LatticeClassifier().save(tmp_path / "clf")
     assert not (tmp_path / "clf").exists()
+
+
+def test_what_could_not_be_loaded_is_not_saved(fitted, tmp_path):
+    clf = pickle.loads(pickle.dumps(fitted[0])).set_params(max_channels=-1)
+    with pytest.raises(ValueError, match="max_channels"):
+        clf.save(tmp_path / "clf")
+    with pytest.raises(TypeError):
+        as_json(np.array(["2026-11-21"], dtype="datetime64[D]"))
 
 
 def test_a_crash_while_saving_leaves_the_old_file(fitted, saved, monkeypatch):
@@ -136,7 +148,7 @@ def rewritten(path, change_tensors=None, change_description=None, **header):
     if not header:
         write(path, tensors, description)
         return
-    text, versions = json.dumps(description), "{}"
+    text, versions = header.get("description", json.dumps(description)), "{}"
     full = {"format": "1", "versions": versions, "description": text, "digest": _digest(tensors, text, versions)}
     save_file(tensors, path, metadata={**full, **header})
 
@@ -240,7 +252,8 @@ def test_descriptions_that_do_not_fit(saved, kind):
     [
         ({"format": "2"}, "its format version is '2', and this growlattice reads 1"),
         ({"digest": "0"}, "its content is not what was written"),
-        ({"description": "{"}, "its content is not what was written"),
+        ({"description": "{"}, "its description is no JSON"),
+        ({"description": "[" * 10**5}, "its description is no JSON"),
     ],
 )
 def test_headers_that_do_not_fit(saved, header, message):
@@ -332,3 +345,39 @@ def test_any_corruption_is_an_error_or_an_equal_model(fitted, saved, data):
         assert str(broken) in str(error)
     else:
         assert_equal_models(fitted[0], loaded, fitted[1])
+
+
+def places(value):
+    """Every (container, key) in a nest of dicts and lists."""
+    if isinstance(value, (dict, list)):
+        for key in list(value) if isinstance(value, dict) else range(len(value)):
+            yield value, key
+            yield from places(value[key])
+
+
+ODDITIES = """
+    [null, true, -1, 0, 3, 1e15, 0.5, -1e300, "", "x", [], {}, {"tuple": [1]}, {"dict": [["a", 1]]}, {"float": "nan"}]
+"""
+
+
+@pytest.mark.parametrize("block", range(5))
+def test_any_description_under_a_right_digest_is_an_error_or_a_model(fitted, saved, block):
+    """As an attacker would write it: one to three places of the JSON replaced or removed, and the digest made anew."""
+    broken = saved.parent / "broken"
+    tensors, description = read(saved)
+    for seed in range(100 * block, 100 * (block + 1)):
+        rng, changed = random.Random(seed), copy.deepcopy(description)
+        for _ in range(rng.randint(1, 3)):
+            container, key = rng.choice(list(places(changed)))
+            if rng.random() < 0.7:
+                container[key] = rng.choice(json.loads(ODDITIES))
+            else:
+                del container[key]
+        write(broken, tensors, changed)
+        try:
+            loaded = LatticeClassifier.load(broken)
+        except ValueError as error:
+            assert str(broken) in str(error)
+        else:
+            X = fitted[1].set_axis(getattr(loaded, "feature_names_in_", [0, 1, 2]), axis=1)
+            assert loaded.predict_proba(X).shape == (40, len(loaded.classes_)), seed
