@@ -34,6 +34,8 @@ from ._persistence import load_classifier, save_classifier
 from ._pruning import compact, search_mask, search_steps
 from ._training_set import TrainingSet, make_training_set, pixel_statistics
 
+DOCUMENTATION = "https://growlattice.readthedocs.io/en/latest"
+
 
 class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     """Recurrent convolutional classifier that grows in breadth, depth and time as far as it pays.
@@ -166,6 +168,9 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     """
 
     _parameter_constraints = CONSTRAINTS
+    # scikit-learn's HTML of the estimator links here
+    _doc_link_module = "growlattice"
+    _doc_link_template = f"{DOCUMENTATION}/api/generated/{{estimator_module}}.{{estimator_name}}.html"
 
     def __init__(
         self,
@@ -686,10 +691,11 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
 
     def _respond(self, images, read, lattice=None):
         """What `read` takes from the lattice's output on each batch, a tuple of tensors, as arrays over all images."""
-        batch_size = prediction_batch_size(self.image_shape_, self.lattice_.n_channels, self.net_.device)
+        lattice = lattice or self.lattice_
+        batch_size = prediction_batch_size(self.image_shape_, lattice.widest, self.net_.device)
         batches = Batches(images, batch_size=batch_size, device=self.net_.device)
         arrays, done = None, 0
-        for output in self.net_.outputs(batches, lattice or self.lattice_):
+        for output in self.net_.outputs(batches, lattice):
             parts = [tensor.cpu().numpy() for tensor in read(output)]
             if arrays is None:  # filled in place: kept parts would scatter over the heap and hold it
                 arrays = [np.empty((len(images), *part.shape[1:]), part.dtype) for part in parts]

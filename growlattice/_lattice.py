@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn import functional
 
 SELECTOR_HIDDEN = 64
+MEMORY_FORMAT = torch.channels_last  # of kernels, and so of activations; measured: docs/choices
 # Chosen by measurement: docs/choices.
 INPUT_GAIN, BOTTOM_UP_GAIN, RECURRENT_GAIN, READOUT_GAIN = 1.0, 2.0, 1.0, 3.0
 
@@ -71,6 +72,27 @@ def divisive_normalization(drive, n_channels):
     return drive / (1 + drive.abs().sum(dim=1, keepdim=True) / n_channels)
 
 
+class _AddNormalized(torch.autograd.Function):
+    """hidden + divisive_normalization(drive, n_channels), and its gradient.
+
+    With x the drive and r = 1 / (1 + sum |x| / n), a gradient g comes back to the drive as
+    (g - sign(x) r sum(g x) / n) r. By hand, because automatic differentiation goes over the activations twice as often.
+    """
+
+    @staticmethod
+    def forward(ctx, hidden, drive, n_channels):
+        scale = drive.abs().sum(dim=1, keepdim=True).div_(n_channels).add_(1).reciprocal_()
+        ctx.save_for_backward(drive, scale)
+        ctx.n_channels = n_channels
+        return torch.addcmul(hidden, drive, scale)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        drive, scale = ctx.saved_tensors
+        pull = (gradient * drive).sum(dim=1, keepdim=True).mul_(scale).div_(-ctx.n_channels)
+        return gradient, torch.addcmul(gradient, drive.sign(), pull).mul_(scale), None
+
+
 def time_selection_weights(scores, temperature):
     """Logarithm of ``softmax(temperature * scores / |scores|)`` over steps.
 
@@ -86,6 +108,15 @@ def time_selection_weights(scores, temperature):
     tensor of shape (n_images, n_steps)
     """
     return functional.log_softmax(temperature * functional.normalize(scores, dim=1), dim=1)
+
+
+def _standard_normal(like, generator):
+    """Noise of a tensor's shape, with its channels last in memory as in that of the drives."""
+    n_images, n_channels, height, width = like.shape
+    drawn = torch.randn(
+        (n_images, height, width, n_channels), generator=generator, dtype=like.dtype, device=like.device
+    )
+    return drawn.permute(0, 3, 1, 2)
 
 
 def _convolution(n_in, n_out, kernel_size, bias=True):
@@ -183,6 +214,7 @@ class Lattice(nn.Module):
             self.to_empty(device="cpu")
             self._initialize(generator)
             self.mask.copy_(mask)
+            self.to(memory_format=MEMORY_FORMAT)
 
     def forward(self, images, noise=0.0, generator=None):
         """Run the lattice on a batch of images.
@@ -203,18 +235,21 @@ class Lattice(nn.Module):
         image_drive = self.input((images.to(self.pixel_mean.dtype) - self.pixel_mean) / self.pixel_std)
         # The image does not change, so neither does what it drives in the first layer.
         first_drive = divisive_normalization(self.bottom_up[0](image_drive), self.n_channels)
-        hidden, before, activity = [0.0] * len(self.bottom_up), None, []
+        hidden, before, activity = [torch.zeros_like(first_drive[:, :1])] * len(self.bottom_up), None, []
         for _ in range(self.steps_left):
             active = []
             for layer, bottom_up in enumerate(self.bottom_up):
-                drive = divisive_normalization(bottom_up(active[-1]), self.n_channels) if layer else first_drive
+                state = hidden[layer]
+                if layer:
+                    state = _AddNormalized.apply(state, bottom_up(active[-1]), self.n_channels)
+                else:
+                    state = state + first_drive
                 if before is not None:
-                    drive = drive + divisive_normalization(self._recurrent(layer, before), self.n_channels)
+                    state = _AddNormalized.apply(state, self._recurrent(layer, before), self.n_channels)
                 if noise:
-                    epsilon = torch.randn(drive.shape, generator=generator, dtype=drive.dtype, device=drive.device)
-                    drive = drive + noise * epsilon
-                hidden[layer] = hidden[layer] + drive
-                active.append(torch.relu(hidden[layer]))
+                    state = state + noise * _standard_normal(state, generator)
+                hidden[layer] = state
+                active.append(torch.relu(state))
             activity.append(torch.cat([layer.mean(dim=(2, 3)) for layer in active], dim=1))
             before = active
         activity = torch.stack(activity, dim=1)  # (n_images, n_steps, channels of all layers)
@@ -241,6 +276,11 @@ class Lattice(nn.Module):
             rows.append(kernels.abs().sum(dim=(1, 2, 3)) / expected)
         magnitude = torch.cat(rows)
         return magnitude.new_zeros(self.mask.shape).masked_scatter(self.mask, magnitude)
+
+    @property
+    def widest(self):
+        """Channels of the broadest layer that is left."""
+        return max(kernel.out_channels for kernel in self.bottom_up)
 
     def macs(self):
         """Multiply-accumulates of one image: every convolution, readout and time selection, over all steps.

@@ -6,7 +6,7 @@ above chance, without fine-tuning.
 
 import torch
 
-from ._lattice import Lattice
+from ._lattice import MEMORY_FORMAT, Lattice
 
 
 def settle(mask):
@@ -83,7 +83,7 @@ def build(config, tensors):
     """A lattice from its configuration and its tensors, which it takes over as they are."""
     lattice = Lattice(**config, mask=tensors["mask"])
     lattice.load_state_dict(tensors, assign=True)
-    return lattice
+    return lattice.to(memory_format=MEMORY_FORMAT)
 
 
 def search_mask(lattice, is_enough, report):

@@ -83,8 +83,11 @@ def test_every_term_matters(term):
 def test_noise_is_added_to_every_hidden_state_and_accumulates():
     lattice, image = make_lattice(), make_images(1)
     sigma, draws = 0.3, torch.Generator().manual_seed(5)
-    noise = np.array(
-        [[torch.randn(1, 3, 4, 3, generator=draws, dtype=torch.float64)[0].numpy() for _ in range(3)] for _ in range(3)]
+    noise = np.array(  # drawn as (height, width, channels)
+        [
+            [torch.randn(4, 3, 3, generator=draws, dtype=torch.float64).permute(2, 0, 1).numpy() for _ in range(3)]
+            for _ in range(3)
+        ]
     )
     with torch.no_grad():
         output = lattice(image, noise=sigma, generator=torch.Generator().manual_seed(5))
