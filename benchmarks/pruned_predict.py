@@ -2,9 +2,9 @@
 
     python benchmarks/pruned_predict.py [--repeats 7] [--channels 32]
 
-Lattices are trained and pruned on digits in colour at 8x8, with pressures, to several shares of accuracy; their kernels
-then see images of 32x32. Full and pruned alternate in one run. For each reduction in multiply-accumulates: the median of
-the paired ratios of seconds, its spread, and that speed-up as a share of the reduction.
+A lattice is trained on digits in colour at 8x8, with pressures, and pruned to several shares of accuracy; its kernels
+then see images of 32x32. Full and pruned alternate in one run. For each reduction in multiply-accumulates: the median
+of the paired ratios of seconds, its spread, and that speed-up as a share of the reduction.
 """
 
 import argparse

@@ -17,7 +17,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from ._batches import Batches
 from ._costs import error_cost
-from ._device import PRECISIONS, choose_device, prediction_batch_size
+from ._device import PRECISIONS, choose_device, out_of_memory, prediction_batch_size, release
 from ._images import (
     as_pixels,
     as_size,
@@ -28,6 +28,7 @@ from ._images import (
     shape_of_rows,
 )
 from ._lattice import Lattice
+from ._memory import Entry, deciding_callbacks, fit_key
 from ._net import LatticeNet, check_finite, history_frame, seeded_generator, stopped_early
 from ._parameters import CONSTRAINTS, check_parameters, name_extra_costs
 from ._persistence import load_classifier, save_classifier
@@ -97,6 +98,12 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         "auto" takes a GPU where there is one.
     precision : {"auto", "float32", "float64", "bfloat16"}, default="auto"
         "auto" is float32; "bfloat16" runs convolutions under autocast.
+    memory : str or os.PathLike, default=None
+        Folder of finished fits. A fit that is equal in parameters, data, seed and code to one in there is read and not
+        trained, and one that was interrupted goes on from its last checkpoint. Needs a `random_state`; only `fit` uses
+        it, not `partial_fit`. See :doc:`/sweeps`.
+    checkpoint_seconds : float, default=5.0
+        Seconds of training after which, at the end of an epoch, an unfinished fit leaves a checkpoint in `memory`.
     callbacks : list of skorch callbacks, default=None
         Called in training with the skorch net, as in skorch; those of scikit-learn are set with `set_callbacks`. They
         can monitor the columns of `history_`; there is no validation set. An `LRScheduler` takes the place of the
@@ -198,6 +205,8 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         augment=None,
         device="auto",
         precision="auto",
+        memory=None,
+        checkpoint_seconds=5.0,
         callbacks=None,
         warm_start=False,
         random_state=None,
@@ -226,6 +235,8 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         self.augment = augment
         self.device = device
         self.precision = precision
+        self.memory = memory
+        self.checkpoint_seconds = checkpoint_seconds
         self.callbacks = callbacks
         self.warm_start = warm_start
         self.random_state = random_state
@@ -259,9 +270,12 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             if not again:
                 vars(self).pop("resources_", None)
             data = self._training_set(X, y, sample_weight, again)
-            seed = self._seed()
-            self.net_ = self._make_net(copy.deepcopy(self.lattice_) if again else self._make_lattice(data, seed), seed)
-            self._train(data, self.max_epochs, decay=True, report=partial(_epoch_task, self, context, task))
+            seed, start = self._seed(), self.lattice_ if again else None
+            train = partial(self._fit_from, data, seed, start, report=partial(_epoch_task, self, context, task))
+            if self.memory is None:
+                train()
+            else:
+                self._remember(train, data, seed, start)
             context.call_on_fit_task_end(estimator=self, **task, reconstruction_attributes={})
         return self
 
@@ -297,7 +311,8 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             else:
                 seed = self._seed()
                 self.net_ = self._make_net(self._make_lattice(data, seed), seed)
-            self._train(data, n_epochs=1, decay=False)
+            self._train(data, len(self.net_.history) + 1, decay=False)
+            self._describe(data)
         return self
 
     def predict(self, X):
@@ -433,9 +448,8 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         def is_enough(lattice):
             return accuracy(lattice) >= target
 
-        report = print if self.verbose else _silent
-        mask = search_mask(full, is_enough, report)
-        pruned = compact(full, mask, search_steps(full, mask, is_enough, report) if trim_steps else None)
+        mask = search_mask(full, is_enough, self._report)
+        pruned = compact(full, mask, search_steps(full, mask, is_enough, self._report) if trim_steps else None)
         with _all_or_nothing(self):
             self.net_ = self._make_net(pruned, self.net_.seed).go_on_from(self.net_, moments=False)
             rows = {"before": _resources(full, before), "after": _resources(pruned, accuracy(pruned))}
@@ -623,6 +637,10 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         lattice.pixel_std *= torch.from_numpy(std)[:, None, None]
         return lattice
 
+    def _report(self, line):
+        if self.verbose:
+            print(line)
+
     def _seed(self):
         return int(check_random_state(self.random_state).randint(2**31 - 1))
 
@@ -655,23 +673,51 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             verbose=self.verbose,
         ).initialize()
 
-    def _train(self, data, n_epochs, decay, report=nullcontext):
-        """Train for some epochs, and describe what came of it."""
-        net = self.net_
+    def _fit_from(self, data, seed, start, report, entry=None):
+        """Train a fresh lattice, or one to start from, over all epochs; returns what `_train` does."""
+        lattice = self._make_lattice(data, seed) if start is None else copy.deepcopy(start)
+        self.net_ = self._make_net(lattice, seed)
+        if entry is not None:
+            entry.read_checkpoint(self)
+        whole = self._train(data, self.max_epochs, decay=True, report=report, entry=entry)
+        self._describe(data)
+        return whole
+
+    def _remember(self, train, data, seed, start):
+        """Read the fit from `memory`, or train and store it there."""
+        entry = Entry(self.memory, fit_key(self, data, seed, start), self.checkpoint_seconds, self._report)
+        if entry.read_finished(self):
+            return
+        deciding = deciding_callbacks(self)  # they may have a state that no checkpoint knows
+        whole = train(entry=None if deciding else entry)
+        if whole:
+            entry.finish(self, len(data.images))
+        self.net_.initialize_optimizer()  # as after reading: a fit leaves the same behind, trained or read
+
+    def _train(self, data, last_epoch, decay, report=nullcontext, entry=None):
+        """Train up to an epoch; returns False if a callback of scikit-learn's, which no key knows, ended it before."""
+        net, whole = self.net_, True
         batches = Batches(*data, batch_size=self.batch_size, device=net.device, augment=self.augment)
         net.notify("on_train_begin", X=data.images, y=data.labels)
         try:
-            for epoch in range(len(net.history), len(net.history) + n_epochs):
+            for epoch in range(len(net.history), last_epoch):
                 start, end = min(epoch / self.max_epochs, 1.0), min((epoch + 1) / self.max_epochs, 1.0)
                 with report() as reply:
                     net.train_epoch(batches, start, end, decay)
-                if reply is not None and reply.stop:
+                if entry is not None:
+                    entry.after_epoch(net)
+                if reply is not None and reply.stop and epoch + 1 < last_epoch:
+                    whole = False
                     break
         except KeyboardInterrupt:
             if not stopped_early(net):
                 raise
+        except torch.OutOfMemoryError as error:
+            raise out_of_memory(error, self.batch_size) from error
+        finally:
+            release(net.device)
         net.notify("on_train_end", X=data.images, y=data.labels)
-        self._describe(data)
+        return whole
 
     def _describe(self, data):
         """Set the attributes that say what training came to, on the training images, without noise."""
@@ -759,10 +805,6 @@ def _resources(lattice, accuracy):
         "macs": lattice.macs(),
         "accuracy": accuracy,
     }
-
-
-def _silent(line):
-    """Say nothing."""
 
 
 def _mean_step(time_weights):

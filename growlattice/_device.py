@@ -1,5 +1,10 @@
 """Where a lattice lives, and in what precision it computes."""
 
+import multiprocessing
+import os
+import re
+import threading
+
 import torch
 
 # dtype of the weights, and of autocast where that differs
@@ -11,31 +16,86 @@ PRECISIONS = {
 }
 
 
-def choose_device(device):
+def choose_device(device, n_gpus=None, worker=None):
     """The torch device that a user's `device` means.
 
     Parameters
     ----------
     device : str or torch.device
-        "auto" takes a GPU where there is one.
+        "auto" takes a GPU where there is one; where there are several, each worker of joblib's takes the next.
+    n_gpus : int, default=None
+        GPUs to choose from; by default those that torch sees, which `CUDA_VISIBLE_DEVICES` can limit.
+    worker : int, default=None
+        Number of the worker; by default that of the process and thread that calls.
 
     Raises
     ------
     ValueError
         If there is no such device on this machine.
+
+    Examples
+    --------
+    >>> [str(choose_device("auto", n_gpus=2, worker=worker)) for worker in (0, 1, 2)]
+    ['cuda:0', 'cuda:1', 'cuda:0']
+    >>> choose_device("auto", n_gpus=0)
+    device(type='cpu')
     """
+    n_gpus = torch.cuda.device_count() if n_gpus is None else n_gpus
     if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        if not n_gpus:
+            return torch.device("cpu")
+        return torch.device("cuda", (worker_number() if worker is None else worker) % n_gpus)
     try:
         torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
-        n_gpus = torch.cuda.device_count()
         there = "'cpu'" + "".join(f", 'cuda:{index}'" for index in range(n_gpus))
         raise ValueError(
             f"device={device!r} cannot be used here: {str(error).splitlines()[0]}. "
             f"This machine has {there}; give one of them, or 'auto'."
         ) from error
     return torch.device(device)
+
+
+def worker_number(process=None, thread=None):
+    """The number of a worker of joblib's, and 0 outside of one.
+
+    joblib's backends number their processes ("LokyProcess-2") and threads ("Thread-3 (worker)"); a worker process whose
+    name has no number, such as Dask's, counts by its process id.
+
+    Parameters
+    ----------
+    process, thread : str, default=None
+        Names; by default those of the process and thread that call.
+
+    Examples
+    --------
+    >>> worker_number("MainProcess", "MainThread"), worker_number("LokyProcess-2", "MainThread")
+    (0, 2)
+    """
+    process = multiprocessing.current_process().name if process is None else process
+    thread = threading.current_thread().name if thread is None else thread
+    if process == "MainProcess":
+        return _number_in(thread, 0) if thread != "MainThread" else 0
+    return _number_in(process, os.getpid())
+
+
+def release(device):
+    """Give a GPU's memory that nothing uses any more back to the machine, for other processes."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+def out_of_memory(error, batch_size):
+    """The error of a GPU that is out of memory, with what to do about it."""
+    return torch.OutOfMemoryError(
+        f"The GPU ran out of memory with batch_size={batch_size}: {str(error).splitlines()[0]} Lower batch_size, "
+        "max_channels or image_size, run fewer fits at once (n_jobs), or set precision='bfloat16'."
+    )
+
+
+def _number_in(name, otherwise):
+    numbers = re.findall(r"\d+", name)
+    return int(numbers[-1]) if numbers else otherwise
 
 
 def prediction_batch_size(image_shape, n_channels, device):

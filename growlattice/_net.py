@@ -130,6 +130,24 @@ class LatticeNet(NeuralNet):
         self.optimizer_.load_state_dict({**copy.deepcopy(net.optimizer_.state_dict()), "param_groups": groups})
         return self
 
+    def moments(self):
+        """The optimizer's state as tensors, named by parameter and kind."""
+        state = self.optimizer_.state_dict()["state"]
+        names = [name for name, _ in self.module_.named_parameters()]
+        return {f"{names[index]}.{kind}": tensor for index, kinds in state.items() for kind, tensor in kinds.items()}
+
+    def set_moments(self, moments):
+        """Put back what `moments` gave, in the memory format of the parameters."""
+        state = {}
+        for index, (name, parameter) in enumerate(self.module_.named_parameters()):
+            kinds = {kind: moments[f"{name}.{kind}"] for kind in ("step", "exp_avg", "exp_avg_sq")}
+            state[index] = {
+                kind: torch.empty_like(parameter).copy_(tensor) if tensor.shape == parameter.shape else tensor
+                for kind, tensor in kinds.items()
+            }
+        groups = self.optimizer_.state_dict()["param_groups"]
+        self.optimizer_.load_state_dict({"state": state, "param_groups": groups})
+
     def train_epoch(self, batches, start, end, decay=True):
         """Train on shuffled batches once, from the share `start` of training to the share `end`.
 

@@ -1,5 +1,6 @@
 """What the parameters of LatticeClassifier may be, and the errors that say so."""
 
+import os
 from numbers import Integral, Real
 
 import numpy as np
@@ -33,6 +34,8 @@ CONSTRAINTS = {
     "augment": [callable, None],
     "device": [str, torch.device],
     "precision": [StrOptions(set(PRECISIONS))],
+    "memory": [str, os.PathLike, None],
+    "checkpoint_seconds": [Interval(Real, 0, None, closed="left")],
     "callbacks": [list, tuple, None],
     "warm_start": ["boolean"],
     "random_state": ["random_state"],
@@ -52,6 +55,11 @@ def check_parameters(classifier):
         or not 0 <= classifier.annealing[0] <= classifier.annealing[1] <= 1
     ):
         raise ValueError(f"annealing={classifier.annealing!r} must be (start, end) with 0 <= start <= end <= 1.")
+    if classifier.memory is not None and classifier.random_state is None:
+        raise ValueError(
+            "memory needs a random_state: with random_state=None every fit is another, so none can be found again. "
+            "Give an integer."
+        )
     check_sizes("image_shape", classifier.image_shape, 3, "(channels, height, width)")
     if not isinstance(classifier.image_size, Integral):
         check_sizes("image_size", classifier.image_size, 2, "a side or (height, width)")

@@ -33,17 +33,16 @@ ARRAY_DTYPES = {
 LONGEST_TEXT = 10_000_000  # characters of an array, padded
 MOST_STEPS = 10_000
 LIBRARIES = ("growlattice", "torch", "skorch", "scikit-learn", "numpy")
-SAVED = (
+INPUT_ATTRIBUTES = (
     "classes_",
     "n_features_in_",
     "feature_names_in_",
     "input_shape_",
     "image_size_",
     "image_shape_",
-    "time_used_",
-    "costs_",
-    "resources_",
 )
+SAVED = (*INPUT_ATTRIBUTES, "time_used_", "costs_", "resources_")
+LOCAL = {"memory"}  # parameters that mean something on one machine only
 
 
 def save_classifier(classifier, path):
@@ -59,6 +58,8 @@ def describe(classifier):
     """Everything about a fitted classifier but its tensors, for JSON, and the names of the parameters left out."""
     params, left_out = {}, []
     for name, value in classifier.get_params(deep=False).items():
+        if name in LOCAL:
+            continue
         try:
             params[name] = as_json(value)
         except TypeError:
@@ -76,7 +77,11 @@ def describe(classifier):
 def load_classifier(cls, path, device):
     """Read a fitted LatticeClassifier; see :meth:`growlattice.LatticeClassifier.load`."""
     choose_device(device)
-    tensors, description = read(path)
+    return restore(cls, path, *read(path), device)
+
+
+def restore(cls, path, tensors, description, device):
+    """A fitted classifier from what `read` gave."""
     try:
         classifier = cls(**{**from_json(description["params"]), "device": device})
         check_parameters(classifier)
@@ -112,9 +117,10 @@ def write(path, tensors, description):
         "format": str(FORMAT),
         "versions": versions,
         "description": text,
-        "digest": _digest(tensors, text, versions),
+        "digest": digest_of(tensors, text, versions),
     }
-    part = os.path.join(os.path.dirname(path), f".{uuid.uuid4().hex}.part")
+    folder, name = os.path.split(path)
+    part = os.path.join(folder, f".{name}.{uuid.uuid4().hex}.part")
     try:
         save_file(tensors, part, metadata=header)
         with open(part, "rb+") as file:
@@ -153,7 +159,7 @@ def read(path):
         raise
     except (OSError, SafetensorError, UnicodeDecodeError, OverflowError, MemoryError) as error:
         raise unusable(path, f"it is no whole safetensors file ({error})") from error
-    if _digest(tensors, header["description"], header["versions"]) != header["digest"]:
+    if digest_of(tensors, header["description"], header["versions"]) != header["digest"]:
         raise unusable(path, "its content is not what was written")
     try:
         return tensors, json.loads(header["description"])
@@ -254,12 +260,13 @@ def unusable(path, why):
     return UnusableFile(f"Cannot load {os.fspath(path)!r}: {why}. Give a file that LatticeClassifier.save wrote.")
 
 
-def _digest(tensors, *texts):
+def digest_of(tensors, *texts):
+    """A digest of named tensors and texts."""
     digest = hashlib.sha256()
     for text in texts:
         digest.update(text.encode() + b"\0")
     for name in sorted(tensors):
-        tensor = tensors[name]
+        tensor = tensors[name].detach().cpu().contiguous()
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode() + b"\0")
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

@@ -6,6 +6,7 @@ from functools import partial
 
 import joblib
 import numpy as np
+import pandas as pd
 from sklearn.pipeline import Pipeline
 
 
@@ -71,6 +72,49 @@ def cheapest(resource, within=0.02):
     1
     """
     return partial(_cheapest, resource, within)
+
+
+def pareto_front(frame, minimize=(), maximize=()):
+    """Mark the rows that no other row beats.
+
+    A row beats another if it is at least as good in every column named, and better in one.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        A row for each model, such as :func:`growlattice.read_sweep` gives.
+    minimize, maximize : sequence of str
+        Columns of numbers of which less, or more, is better.
+
+    Returns
+    -------
+    Series of bool
+        With the index of the frame. Rows that lack one of the numbers are not on the front, and rows that are equal in
+        all of them are on it together.
+
+    Raises
+    ------
+    ValueError
+        If no column is named, or one that the frame does not have.
+
+    Examples
+    --------
+    >>> frame = pd.DataFrame({"accuracy": [0.9, 0.95, 0.94], "time_used": [1.0, 2.0, 3.0]})
+    >>> pareto_front(frame, minimize=["time_used"], maximize=["accuracy"]).tolist()
+    [True, True, False]
+    """
+    if isinstance(minimize, str) or isinstance(maximize, str):
+        raise ValueError(f"minimize={minimize!r} and maximize={maximize!r} must be lists of columns.")
+    columns = [*minimize, *maximize]
+    missing = [name for name in columns if name not in frame]
+    if missing or not columns:
+        raise ValueError(
+            f"minimize and maximize name {columns}, of which the frame lacks {missing}. Name at least one column "
+            f"of {list(frame.columns)}."
+        )
+    values = frame[columns].to_numpy(dtype=float) * np.array([1.0] * len(minimize) + [-1.0] * len(maximize))
+    beaten = [((values <= row).all(axis=1) & (values < row).any(axis=1)).any() for row in values]
+    return pd.Series(~np.array(beaten, dtype=bool) & ~np.isnan(values).any(axis=1), index=frame.index, name="pareto")
 
 
 class _PrunedCopy:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from growlattice import LatticeClassifier, _persistence
-from growlattice._persistence import _digest, as_json, from_json, read, write
+from growlattice._persistence import as_json, digest_of, from_json, read, write
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +149,7 @@ def rewritten(path, change_tensors=None, change_description=None, **header):
         write(path, tensors, description)
         return
     text, versions = header.get("description", json.dumps(description)), "{}"
-    full = {"format": "1", "versions": versions, "description": text, "digest": _digest(tensors, text, versions)}
+    full = {"format": "1", "versions": versions, "description": text, "digest": digest_of(tensors, text, versions)}
     save_file(tensors, path, metadata={**full, **header})
 
 

@@ -1,0 +1,87 @@
+"""Every model in a memory folder, as a table."""
+
+import os
+import warnings
+from functools import partial
+
+import pandas as pd
+
+from ._classifier import LatticeClassifier
+from ._memory import FINISHED
+from ._persistence import UnusableFile, from_json, read, unusable
+
+
+def read_sweep(folder):
+    """Read what the finished fits of a memory folder came to.
+
+    The folder may still be written to. A file that is damaged is left out, with a warning.
+
+    Parameters
+    ----------
+    folder : str or os.PathLike
+        What `memory` was for the fits.
+
+    Returns
+    -------
+    DataFrame
+        A row for each finished fit, in the order in which they finished. Columns: the parameters; `seed`; on the
+        training images, `accuracy` in the last epoch, while training, and after it the costs `error`, `breadth`,
+        `depth` and `time`, and `time_used` in steps; the resources before pruning, `channels_used`, `layers_used`,
+        `n_parameters` and `macs_per_image`; `n_images`, `n_epochs`, `seconds` of training, `finished` (UTC) and
+        `trained_on`; the `path` of the file; and `load`, which takes a device and returns the model.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder.
+
+    See Also
+    --------
+    growlattice.metrics.pareto_front : Marks the rows that no other row beats.
+
+    Examples
+    --------
+    >>> from tempfile import mkdtemp
+    >>> from sklearn.datasets import load_digits
+    >>> from growlattice import LatticeClassifier, read_sweep
+    >>> X, y = load_digits(n_class=2, return_X_y=True)
+    >>> folder = mkdtemp()
+    >>> for pressure in (0.0, 1.0):
+    ...     clf = LatticeClassifier(time_pressure=pressure, max_channels=4, max_epochs=2, memory=folder, random_state=0)
+    ...     clf = clf.fit(X, y)
+    >>> sweep = read_sweep(folder)
+    >>> sweep["time_pressure"].tolist()
+    [0.0, 1.0]
+    >>> sweep.loc[0, "load"]().predict(X[:2])
+    array([0, 1])
+    """
+    rows = []
+    for name in sorted(os.listdir(folder)):
+        if name.endswith(FINISHED):
+            path = os.path.join(folder, name)
+            try:
+                rows.append(_row(path))
+            except FileNotFoundError:
+                continue  # set aside by a fit since it was listed
+            except UnusableFile as error:
+                warnings.warn(f"Left out. {error}", stacklevel=2)
+    rows.sort(key=lambda row: (row["finished"], row["path"]))
+    return pd.DataFrame(rows)
+
+
+def _row(path):
+    _, description = read(path)
+    try:
+        params, fitted, record = (from_json(description[name]) for name in ("params", "fitted", "record"))
+        return {
+            **params,
+            "seed": description["seed"],
+            **fitted["costs_"],
+            "time_used": fitted["time_used_"],
+            **record,
+            "finished": pd.Timestamp(record["finished"]),
+            "path": path,
+            "load": partial(LatticeClassifier.load, path),
+        }
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise unusable(path, f"it has no record of a fit ({type(error).__name__}: {error})") from error
