@@ -1,13 +1,14 @@
 import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from growlattice import LatticeClassifier
-from growlattice.metrics import cheapest, resource_scorers
+from growlattice.metrics import cheapest, pareto_front, resource_scorers
 
 NAMES = ["accuracy", "time_used", "channels_used", "layers_used", "macs_per_image"]
 
@@ -94,3 +95,31 @@ def test_cheapest_by_hand():
     assert cheapest("macs")(results) == 2  # as cheap as 1, and more accurate; 3 is too far below the best
     assert cheapest("macs", within=0.0)(results) == 0
     assert cheapest("macs", within=0.5)(results) == 3
+
+
+def test_the_pareto_front_equals_what_comparing_all_pairs_gives():
+    rng = np.random.RandomState(0)
+    frame = pd.DataFrame(rng.randint(0, 5, size=(60, 3)), columns=["error", "time", "accuracy"], index=range(7, 67))
+    front = pareto_front(frame, minimize=["error", "time"], maximize=["accuracy"])
+    for index, row in frame.iterrows():
+        beaten = False
+        for _, other in frame.iterrows():
+            gains = [row.error - other.error, row.time - other.time, other.accuracy - row.accuracy]
+            beaten = beaten or (min(gains) >= 0 and max(gains) > 0)
+        assert front[index] == (not beaten)
+    assert front.index.equals(frame.index) and 0 < front.sum() < 60
+
+
+def test_rows_without_a_number_are_not_on_the_front():
+    frame = pd.DataFrame({"accuracy": [0.9, np.nan, 0.9], "time": [1.0, 0.5, 1.0]})
+    assert pareto_front(frame, minimize=["time"], maximize=["accuracy"]).tolist() == [True, False, True]
+    assert pareto_front(frame[:0], minimize=["time"]).tolist() == []
+
+
+@pytest.mark.parametrize(
+    "columns, message",
+    [({}, "lacks \\[\\]"), ({"minimize": ["cost"]}, "lacks \\['cost'\\]"), ({"maximize": "time"}, "lists")],
+)
+def test_columns_of_the_front_must_be_named(columns, message):
+    with pytest.raises(ValueError, match=message):
+        pareto_front(pd.DataFrame({"time": [1.0]}), **columns)

@@ -1,0 +1,73 @@
+import pytest
+import torch
+from joblib import Parallel, delayed
+
+from growlattice import LatticeClassifier, _device
+from growlattice._device import choose_device, release, worker_number
+from growlattice._net import LatticeNet
+
+
+@pytest.mark.parametrize(
+    "process, thread, number",
+    [
+        ("MainProcess", "MainThread", 0),
+        ("MainProcess", "Thread-3 (worker)", 3),
+        ("MainProcess", "ThreadPoolExecutor-0_1", 1),
+        ("LokyProcess-1", "MainThread", 1),
+        ("LokyProcess-12", "Thread-1", 12),
+        ("ForkPoolWorker-2", "MainThread", 2),
+    ],
+)
+def test_workers_are_numbered_by_their_names(process, thread, number):
+    assert worker_number(process, thread) == number
+
+
+def test_a_worker_without_a_number_counts_by_its_process_id(monkeypatch):
+    monkeypatch.setattr(_device.os, "getpid", lambda: 4242)
+    assert worker_number("Dask Worker process (from Nanny)", "MainThread") == 4242
+
+
+@pytest.mark.parametrize("backend", ["loky", "threading"])
+def test_workers_take_the_gpus_in_turn(backend):
+    workers = Parallel(n_jobs=2, backend=backend)(delayed(_wait_and_number)() for _ in range(8))
+    taken = {str(choose_device("auto", n_gpus=2, worker=worker)) for worker in workers}
+    assert taken == {"cuda:0", "cuda:1"}
+
+
+def _wait_and_number():
+    import time
+
+    time.sleep(0.2)
+    return worker_number()
+
+
+def test_without_a_gpu_auto_is_the_cpu():
+    assert choose_device("auto", n_gpus=0, worker=3) == torch.device("cpu")
+
+
+def test_a_device_that_is_named_is_taken_whatever_the_worker():
+    assert choose_device("cpu", n_gpus=4, worker=3) == torch.device("cpu")
+
+
+def test_memory_is_given_back_on_a_gpu_alone(monkeypatch):
+    calls = []
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: calls.append(1))
+    release(torch.device("cpu"))
+    assert not calls
+    release(torch.device("cuda", 1))
+    assert calls == [1]
+
+
+def test_a_gpu_that_is_out_of_memory_is_an_error_that_helps(small, make_small, monkeypatch):
+    def full(*args, **kwargs):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nGPU 0 has ...")
+
+    released = []
+    monkeypatch.setattr("growlattice._classifier.release", released.append)
+    monkeypatch.setattr(LatticeNet, "train_step", full)
+    clf = make_small(batch_size=24)
+    with pytest.raises(torch.OutOfMemoryError, match=r"with batch_size=24: .* 2 GiB. Lower batch_size, max_channels"):
+        clf.fit(*small)
+    assert not hasattr(clf, "net_")
+    assert released == [torch.device("cpu")]
+    assert isinstance(clf, LatticeClassifier)
