@@ -102,7 +102,7 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         Folder of finished fits. A fit that is equal in parameters, data, seed and code to one in there is read and not
         trained, and one that was interrupted goes on from its last checkpoint. Needs a `random_state`; only `fit` uses
         it, not `partial_fit`. See :doc:`/sweeps`.
-    checkpoint_seconds : float, default=5.0
+    checkpoint_seconds : float, default=1.0
         Seconds of training after which, at the end of an epoch, an unfinished fit leaves a checkpoint in `memory`.
     callbacks : list of skorch callbacks, default=None
         Called in training with the skorch net, as in skorch; those of scikit-learn are set with `set_callbacks`. They
@@ -206,7 +206,7 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         device="auto",
         precision="auto",
         memory=None,
-        checkpoint_seconds=5.0,
+        checkpoint_seconds=1.0,
         callbacks=None,
         warm_start=False,
         random_state=None,
