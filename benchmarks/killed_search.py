@@ -115,9 +115,9 @@ def main():
     equal = json.loads((alone / "scores").read_text()) == json.loads((killed / "scores").read_text())
     undisturbed, disturbed = training_seconds(alone, []), training_seconds(killed, kills)
     print(
-        f"{len(finished(killed))} fits, {len(kills)} kills, checkpoint_seconds={args.seconds}: cv_results_ equal: {equal}; "
-        f"finished fits trained twice: {twice}; training time {undisturbed:.0f} s undisturbed, {disturbed:.0f} s killed, "
-        f"ratio {disturbed / undisturbed:.3f}"
+        f"{len(finished(killed))} fits, {len(kills)} kills, checkpoint_seconds={args.seconds}: cv_results_ equal: "
+        f"{equal}; finished fits trained twice: {twice}; training time {undisturbed:.0f} s undisturbed, "
+        f"{disturbed:.0f} s killed, ratio {disturbed / undisturbed:.3f}"
     )
 
 

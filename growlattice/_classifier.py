@@ -32,7 +32,7 @@ from ._memory import Entry, deciding_callbacks, fit_key
 from ._net import LatticeNet, check_finite, history_frame, seeded_generator, stopped_early
 from ._parameters import CONSTRAINTS, check_parameters, name_extra_costs
 from ._persistence import load_classifier, save_classifier
-from ._pruning import compact, search_mask, search_steps
+from ._pruning import prune_lattice
 from ._training_set import TrainingSet, make_training_set, pixel_statistics
 
 DOCUMENTATION = "https://growlattice.readthedocs.io/en/latest"
@@ -396,8 +396,9 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
 
         What is left is the smallest sub-network that keeps the share `keep` of the accuracy above chance,
         ``chance + keep * (accuracy - chance)``, without any fine-tuning. A channel survives if its magnitude exceeds
-        one threshold, found by bisection; layers above an emptied one go too; then trailing steps are removed under
-        the same criterion. Give images that the final test does not use.
+        one threshold, found by bisection; layers above an emptied one go too. Trailing steps are removed under the same
+        criterion, once after the channels and once before them, and the cheaper outcome in multiply-accumulates is
+        kept. Give images that the final test does not use.
 
         Parameters
         ----------
@@ -448,8 +449,7 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         def is_enough(lattice):
             return accuracy(lattice) >= target
 
-        mask = search_mask(full, is_enough, self._report)
-        pruned = compact(full, mask, search_steps(full, mask, is_enough, self._report) if trim_steps else None)
+        pruned = prune_lattice(full, is_enough, trim_steps, self._report)
         with _all_or_nothing(self):
             self.net_ = self._make_net(pruned, self.net_.seed).go_on_from(self.net_, moments=False)
             rows = {"before": _resources(full, before), "after": _resources(pruned, accuracy(pruned))}

@@ -138,7 +138,7 @@ def identity(value):
         closure = [cell.cell_contents for cell in value.__closure__ or ()]
         return [
             value.__qualname__,
-            _code_identity(value.__code__),
+            _code_identity(value.__code__, value.__doc__),
             identity([closure, value.__defaults__, value.__kwdefaults__]),
         ]
     if isinstance(value, (type, np.ufunc)) or inspect.isbuiltin(value):
@@ -159,16 +159,17 @@ def identity(value):
         ) from error
 
 
-def _code_identity(code):
+def _code_identity(code, docstring=None):
     constants = [
-        _code_identity(item)
-        if isinstance(item, CodeType)
-        else sorted(map(repr, item))
-        if isinstance(item, frozenset)
-        else repr(item)
-        for item in code.co_consts
+        _constant_identity(item if docstring is None or item != docstring else None) for item in code.co_consts
     ]
     return [code.co_code.hex(), constants, list(code.co_names)]
+
+
+def _constant_identity(value):
+    if isinstance(value, CodeType):
+        return _code_identity(value)
+    return sorted(map(repr, value)) if isinstance(value, frozenset) else repr(value)
 
 
 @lru_cache
@@ -222,6 +223,7 @@ class Entry:
         net.history = stored.net_.history
         classifier.net_, classifier.history_ = net, history_frame(net)
         classifier.time_used_, classifier.costs_ = stored.time_used_, stored.costs_
+        self._clear_up()
         self.report(f"read from {self.finished}")
         return True
 
@@ -253,6 +255,10 @@ class Entry:
             description, _ = describe(classifier)
             description |= {"key": self.key, "record": as_json(_record(classifier, n_images))}
             self._write(self.finished, classifier.lattice_.state_dict(), description)
+        self._clear_up()
+
+    def _clear_up(self):
+        """Remove what an unfinished fit leaves behind."""
         for path in [self.checkpoint, *glob.glob(_part_of(self.checkpoint)), *glob.glob(_part_of(self.finished))]:
             try:
                 if path == self.checkpoint or time.time() - os.path.getmtime(path) > STALE:
@@ -286,6 +292,9 @@ class Entry:
         except FileNotFoundError:
             return None
         except (UnusableFile, KeyError, ValueError, RuntimeError) as error:
+            if isinstance(error.__cause__, OSError):  # of the disk or the network, and may pass: the file may be sound
+                warnings.warn(f"Trained anew, for {path} cannot be read now. {error}", stacklevel=2)
+                return None
             warnings.warn(f"Set aside as {path}.damaged, and trained anew. {error}", stacklevel=2)
             try:
                 os.replace(path, f"{path}.damaged")

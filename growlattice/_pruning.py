@@ -86,6 +86,35 @@ def build(config, tensors):
     return lattice.to(memory_format=MEMORY_FORMAT)
 
 
+def prune_lattice(lattice, is_enough, trim_steps, report):
+    """The cheapest lattice that is enough, of those that remove channels and then steps, or steps and then channels.
+
+    Whichever goes first may use up all the accuracy that can be spared: a lattice under a time pressure has steps that
+    it hardly needs, and one under pressures of breadth and depth such channels.
+
+    Parameters
+    ----------
+    lattice : Lattice
+    is_enough : callable
+        Takes a lattice and says whether it is good enough. The lattice itself must be.
+    trim_steps : bool
+        Whether to remove steps at all.
+    report : callable
+        Takes a line of text for each evaluation.
+
+    Returns
+    -------
+    Lattice
+    """
+    mask = search_mask(lattice, is_enough, report)
+    if not trim_steps:
+        return compact(lattice, mask)
+    narrower = compact(lattice, mask, search_steps(lattice, mask, is_enough, report))
+    shorter = compact(lattice, lattice.mask, search_steps(lattice, lattice.mask, is_enough, report))
+    shorter = compact(shorter, search_mask(shorter, is_enough, report))
+    return min(narrower, shorter, key=Lattice.macs)
+
+
 def search_mask(lattice, is_enough, report):
     """The smallest mask, of those that one threshold on the magnitude makes, that is enough.
 

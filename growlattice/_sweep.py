@@ -8,7 +8,12 @@ import pandas as pd
 
 from ._classifier import LatticeClassifier
 from ._memory import FINISHED
-from ._persistence import UnusableFile, from_json, read, unusable
+from ._persistence import LOCAL, UnusableFile, from_json, read, unusable
+
+COLUMNS = (
+    "seed error breadth depth time time_used accuracy channels_used layers_used n_parameters macs_per_image n_images "
+    "n_epochs seconds finished trained_on path load"
+).split()
 
 
 def read_sweep(folder):
@@ -66,7 +71,7 @@ def read_sweep(folder):
             except UnusableFile as error:
                 warnings.warn(f"Left out. {error}", stacklevel=2)
     rows.sort(key=lambda row: (row["finished"], row["path"]))
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=None if rows else sorted(set(LatticeClassifier().get_params()) - LOCAL) + COLUMNS)
 
 
 def _row(path):

@@ -124,6 +124,11 @@ def threshold(images, at=0.5):
     return images * (images > at)
 
 
+def threshold_with_docstring(images, at=0.5):
+    """Keep what is above."""
+    return images * (images > at)
+
+
 def other_threshold(images, at=0.5):
     return images * (images > at + 0.1)
 
@@ -220,6 +225,7 @@ def test_code_is_told_apart_by_what_it_does():
     identities = [str(identity(value)) for value in values]
     assert len(set(identities)) == len(values)
     assert identity(closed_over(1)) == identity(closed_over(1))
+    assert identity(threshold)[1] == identity(threshold_with_docstring)[1]
     with pytest.raises(ValueError, match="memory cannot tell .* from others of its kind"):
         identity(Transform(3))
 
@@ -398,6 +404,28 @@ def test_a_folder_that_cannot_be_written_is_still_read(small, make, monkeypatch,
     epochs.n = 0
     assert_equal_fits(make().fit(*small), trained, small[0])
     assert epochs.n == 0
+
+
+def test_an_entry_that_cannot_be_read_for_now_is_left_alone(small, make, monkeypatch, epochs):
+    trained = make().fit(*small)
+    (path,) = trained.memory.iterdir()
+    content = path.read_bytes()
+
+    def away(*args, **kwargs):
+        raise OSError(116, "Stale file handle")
+
+    monkeypatch.setattr(_persistence, "safe_open", away)
+    with pytest.warns(UserWarning, match="Trained anew, for .* cannot be read now. .*Stale file handle"):
+        assert_equal_fits(make().fit(*small), trained, small[0])
+    assert [found.read_bytes() for found in trained.memory.iterdir()] == [content]
+
+
+def test_a_checkpoint_beside_a_finished_fit_is_removed(small, make):
+    clf = make().fit(*small)
+    (path,) = clf.memory.iterdir()
+    path.with_suffix(".checkpoint").write_bytes(b"left behind")
+    make().fit(*small)
+    assert list(clf.memory.iterdir()) == [path]
 
 
 def test_halves_of_files_are_removed_when_they_are_old(small, make):

@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import arrays
 from sklearn.base import clone
 from torch.utils.flop_counter import FlopCounterMode
 
-from growlattice._pruning import compact, search_mask, search_steps, settle
+from growlattice._pruning import compact, prune_lattice, search_mask, search_steps, settle
 
 from .test_lattice import make_images, make_lattice
 
@@ -126,6 +126,23 @@ def test_the_search_finds_the_fewest_steps(n_needed):
     lattice, lines = make_lattice(n_steps=3), []
     assert search_steps(lattice, lattice.mask, lambda shorter: shorter.steps_left >= n_needed, lines.append) == n_needed
     assert len(lines) <= 2
+
+
+@pytest.mark.parametrize("first", ["channels", "steps"])
+def test_the_cheaper_order_of_removal_is_taken(first):
+    """A criterion that has room for two removals of one kind, or one of the other, but not for both."""
+    lattice = make_lattice(n_steps=3)
+
+    def is_enough(smaller):
+        channels, steps = int((lattice.mask & ~smaller.mask).sum()), 3 - smaller.steps_left
+        allowed = {"channels": 6, "steps": 0} if first == "channels" else {"channels": 1, "steps": 2}
+        return channels <= allowed["channels"] and steps <= allowed["steps"] and channels * steps <= 1
+
+    left = prune_lattice(lattice, is_enough, True, lambda line: None)
+    assert is_enough(left)
+    assert left.steps_left == (3 if first == "channels" else 1)
+    assert left.macs() < lattice.macs()
+    assert prune_lattice(lattice, is_enough, False, lambda line: None).steps_left == 3
 
 
 @pytest.fixture(scope="module")

@@ -113,7 +113,8 @@ if __name__ == "__main__":
                             memory=folder, checkpoint_seconds=0)
     search = GridSearchCV(clf, {"time_pressure": [0.0, 0.3, 1.0]}, cv=2, refit=False)
     if sys.argv[2] == "dask":
-        with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster) as client:
+        cluster = LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None)
+        with cluster, Client(cluster) as client:
             client.wait_for_workers(2)
             client.run(torch.set_num_threads, 1)
             pid = next(iter(client.run(os.getpid).values()))

@@ -44,8 +44,10 @@ def test_a_row_says_what_each_fit_came_to(swept, small):
     assert sweep["finished"].is_monotonic_increasing
 
 
-def test_an_empty_folder_is_an_empty_table_and_a_missing_one_is_named(tmp_path):
+def test_an_empty_folder_is_an_empty_table_and_a_missing_one_is_named(tmp_path_factory, swept):
+    swept_columns, tmp_path = read_sweep(swept[0]).columns, tmp_path_factory.mktemp("empty")
     assert len(read_sweep(tmp_path)) == 0
+    assert set(swept_columns) == set(read_sweep(tmp_path).columns)
     with pytest.raises(FileNotFoundError, match="nowhere"):
         read_sweep(tmp_path / "nowhere")
 
