@@ -66,6 +66,10 @@ def start(folder, args):
     return subprocess.Popen([*command, "--folder", str(folder)], start_new_session=True)
 
 
+def size_of(path):
+    return path.stat().st_size if path.exists() else 0
+
+
 def finished(folder):
     return {path.name: path.stat().st_mtime_ns for path in folder.glob("memory/*.safetensors")}
 
@@ -97,10 +101,10 @@ def main():
     rng, kills, seen, twice = random.Random(0), [], {}, 0
     while len(kills) < args.kills:
         process = start(killed, args)
-        n_lines = len((killed / "epochs").read_text()) if kills else 0
-        while not (killed / "epochs").exists() or len((killed / "epochs").read_text()) == n_lines:
+        begun = size_of(killed / "epochs")
+        while process.poll() is None and size_of(killed / "epochs") == begun:
             time.sleep(0.05)
-        time.sleep(rng.uniform(0, 2 * seconds_alone / args.kills))
+        time.sleep(rng.uniform(0, 1.2 * seconds_alone / args.kills))
         if process.poll() is not None:
             break
         os.killpg(process.pid, signal.SIGKILL)
