@@ -5,7 +5,7 @@
 A GridSearchCV of 24 fits on digits with n_jobs=2 and a memory runs once undisturbed. Then it runs again on an empty
 memory; its whole process group gets SIGKILL at random moments, and it is started again each time until it ends.
 Printed: whether the two `cv_results_` are equal, how many finished fits were trained twice, and the ratio of training
-times, in which every epoch counts that was begun, to its end or to the kill.
+times, in which every epoch counts that was begun, to its end or to the kill, and of the numbers of epochs begun.
 """
 
 import argparse
@@ -74,6 +74,10 @@ def finished(folder):
     return {path.name: path.stat().st_mtime_ns for path in folder.glob("memory/*.safetensors")}
 
 
+def epochs_begun(folder):
+    return (folder / "epochs").read_text().count("begin")
+
+
 def training_seconds(folder, kills):
     """Seconds between the begin and the end of each epoch, or the first kill after its begin."""
     begun, total = {}, 0.0
@@ -121,7 +125,8 @@ def main():
     print(
         f"{len(finished(killed))} fits, {len(kills)} kills, checkpoint_seconds={args.seconds}: cv_results_ equal: "
         f"{equal}; finished fits trained twice: {twice}; training time {undisturbed:.0f} s undisturbed, "
-        f"{disturbed:.0f} s killed, ratio {disturbed / undisturbed:.3f}"
+        f"{disturbed:.0f} s killed, ratio {disturbed / undisturbed:.3f}; epochs begun {epochs_begun(alone)} and "
+        f"{epochs_begun(killed)}, ratio {epochs_begun(killed) / epochs_begun(alone):.3f}"
     )
 
 
