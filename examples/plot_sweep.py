@@ -76,8 +76,7 @@ print(sweep[columns].round(3).to_string(index=False))
 #
 # On the left, accuracy before pruning, as the search measured it. On the right, each point is a pruned lattice. For
 # those on the line, no other is both cheaper and more accurate. Which of them to take is a question of what an image
-# may cost. Pruning removes channels first and then steps, with what accuracy is left to give up, so it may leave steps
-# that a lattice hardly uses.
+# may cost.
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 3.9), layout="constrained")
 accuracy = search.cv_results_["mean_test_score"].reshape(len(breadth_pressures), len(time_pressures))
