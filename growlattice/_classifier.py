@@ -17,7 +17,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from ._batches import Batches
 from ._costs import error_cost
-from ._device import PRECISIONS, choose_device, out_of_memory, prediction_batch_size, release
+from ._device import PRECISIONS, choose_device, gpu_memory, prediction_batch_size
 from ._images import (
     as_pixels,
     as_size,
@@ -264,7 +264,7 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         check_parameters(self)
         context = self._init_callback_context(max_subtasks=self.max_epochs)
         task = {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
-        with _all_or_nothing(self):
+        with _all_or_nothing(self), gpu_memory(self.batch_size):
             context.call_on_fit_task_begin(estimator=self, **task)
             again = self.warm_start and hasattr(self, "net_")
             if not again:
@@ -303,7 +303,7 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
                 "class_weight='balanced' does not work with partial_fit, which sees a part of the data. "
                 "Give the weights as a dict."
             )
-        with _all_or_nothing(self):
+        with _all_or_nothing(self), gpu_memory(self.batch_size):
             again = hasattr(self, "net_")
             data = self._training_set(X, y, sample_weight, again, classes)
             if again:
@@ -692,6 +692,8 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         whole = train(entry=None if deciding else entry)
         if whole:
             entry.finish(self, len(data.images))
+        else:
+            entry.give_up()
         self.net_.initialize_optimizer()  # as after reading: a fit leaves the same behind, trained or read
 
     def _train(self, data, last_epoch, decay, report=nullcontext, entry=None):
@@ -712,10 +714,6 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         except KeyboardInterrupt:
             if not stopped_early(net):
                 raise
-        except torch.OutOfMemoryError as error:
-            raise out_of_memory(error, self.batch_size) from error
-        finally:
-            release(net.device)
         net.notify("on_train_end", X=data.images, y=data.labels)
         return whole
 

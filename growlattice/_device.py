@@ -4,6 +4,8 @@ import multiprocessing
 import os
 import re
 import threading
+import traceback
+from contextlib import contextmanager
 
 import torch
 
@@ -79,18 +81,20 @@ def worker_number(process=None, thread=None):
     return _number_in(process, os.getpid())
 
 
-def release(device):
-    """Give a GPU's memory that nothing uses any more back to the machine, for other processes."""
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-
-
-def out_of_memory(error, batch_size):
-    """The error of a GPU that is out of memory, with what to do about it."""
-    return torch.OutOfMemoryError(
-        f"The GPU ran out of memory with batch_size={batch_size}: {str(error).splitlines()[0]} Lower batch_size, "
-        "max_channels or image_size, run fewer fits at once (n_jobs), or set precision='bfloat16'."
-    )
+@contextmanager
+def gpu_memory(batch_size):
+    """Give a GPU's memory back to other processes when done, and say what to do if it was not enough."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        traceback.clear_frames(error.__traceback__)  # they hold what fills the memory
+        raise torch.OutOfMemoryError(
+            f"The GPU ran out of memory with batch_size={batch_size}: {str(error).splitlines()[0]} Lower batch_size, "
+            "max_channels or image_size, run fewer fits at once (n_jobs), or set precision='bfloat16'."
+        ) from None
+    finally:
+        if torch.cuda.is_initialized():
+            torch.cuda.empty_cache()
 
 
 def _number_in(name, otherwise):

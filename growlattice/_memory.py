@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from functools import lru_cache, partial
 from importlib.resources import files
 from numbers import Real
-from types import CodeType
+from types import CodeType, ModuleType
 
 import joblib
 import numpy as np
@@ -36,6 +36,7 @@ from ._persistence import (
     describe,
     digest_of,
     from_json,
+    other_errors_as_unusable,
     read,
     rebuild,
     restore,
@@ -58,6 +59,7 @@ NUMERICAL_CODE = (
     "_pruning",
     "_training_set",
 )
+LIBRARIES = {"builtins", "growlattice", "numpy", "sklearn", "skorch", "torch", "torchvision"}
 IMAGES_AT_ONCE = 4096
 STALE = 3600.0  # seconds after which half a file is nobody's any more
 
@@ -86,10 +88,11 @@ def fit_key(classifier, data, seed, start=None):
     """
     params = classifier.get_params(deep=False)
     parts = {
+        "class": identity(type(classifier)),
         "params": {name: identity(value) for name, value in params.items() if name not in NOT_IN_KEY},
         "callbacks": [identity(callback) for callback in deciding_callbacks(classifier)],
         "device": choose_device(classifier.device).type,
-        "input": {name: as_json(getattr(classifier, name, None)) for name in INPUT_ATTRIBUTES},
+        "input": {name: identity(getattr(classifier, name, None)) for name in INPUT_ATTRIBUTES},
         "seed": seed,
         "start": start and [as_json(start.config), digest_of(start.state_dict())],
         "code": code_version(),
@@ -117,46 +120,78 @@ def update_with_array(digest, array):
 
 
 def identity(value):
-    """A value in terms of JSON, equal for equal values; code by its names, bytecode and what it has closed over.
+    """A value in terms of JSON, equal for equal values and in every process; code by its names and bytecode.
 
     Raises
     ------
     ValueError
         If the value cannot be told from others of its kind.
     """
-    if isinstance(value, Real) and not isinstance(value, (bool, np.bool_)):
-        return float(value)
+    try:
+        return _identity(value)
+    except Exception as error:
+        raise ValueError(
+            f"memory cannot tell {value!r} from others of its kind ({type(error).__name__}: {error}). "
+            "Give a function, or an object of a class at the top of a module."
+        ) from error
+
+
+def _identity(value):
+    if value is None or isinstance(value, (str, bool, np.bool_)):
+        return value if value is None or isinstance(value, str) else bool(value)
+    if isinstance(value, Real):
+        return int(value) if value == value // 1 else float(value)
     if isinstance(value, (list, tuple)):
-        return [identity(item) for item in value]
+        return [_identity(item) for item in value]
+    if isinstance(value, (set, frozenset)):
+        return sorted((_identity(item) for item in value), key=json.dumps)
     if isinstance(value, dict):
-        return sorted(([identity(key), identity(item)] for key, item in value.items()), key=json.dumps)
+        return sorted(([_identity(key), _identity(item)] for key, item in value.items()), key=json.dumps)
+    if isinstance(value, torch.Generator):
+        value = value.get_state()
+    if isinstance(value, torch.Tensor):
+        value = value.detach().cpu().contiguous().view(torch.uint8).numpy() if value.dim() else value.item()
+        return ["tensor", _identity(value)]
+    if isinstance(value, np.ndarray):
+        if value.dtype == object:
+            return _identity(value.tolist())
+        digest = hashlib.blake2b(digest_size=16)
+        update_with_array(digest, np.atleast_1d(value))
+        return digest.hexdigest()
+    if isinstance(value, ModuleType):
+        return ["module", value.__name__]
     if isinstance(value, partial):
-        return ["partial", identity(value.func), identity(value.args), identity(value.keywords)]
+        return ["partial", *map(_identity, (value.func, value.args, value.keywords))]
     if inspect.ismethod(value):
-        return ["method", identity(value.__func__), identity(value.__self__)]
+        return ["method", _identity(value.__func__), _identity(value.__self__)]
     if inspect.isfunction(value):
-        closure = [cell.cell_contents for cell in value.__closure__ or ()]
+        cells = zip(value.__code__.co_freevars, value.__closure__ or (), strict=True)
+        closure = [cell.cell_contents for name, cell in cells if name != "__class__"]  # that of `super`, seen already
         return [
             value.__qualname__,
             _code_identity(value.__code__, value.__doc__),
-            identity([closure, value.__defaults__, value.__kwdefaults__]),
+            _identity([closure, value.__defaults__, value.__kwdefaults__]),
         ]
-    if isinstance(value, (type, np.ufunc)) or inspect.isbuiltin(value):
-        return [getattr(value, "__module__", None), getattr(value, "__qualname__", repr(value))]
-    kind = f"{type(value).__module__}.{type(value).__qualname__}"
+    if isinstance(value, type):
+        return _class_identity(value)
+    if isinstance(value, np.ufunc) or inspect.isbuiltin(value):
+        return [getattr(value, "__module__", None), value.__name__, _identity(getattr(value, "__self__", None))]
     if isinstance(value, Callback):
-        return [kind, identity(value.get_params(deep=False))]
-    try:
-        return as_json(value)
-    except TypeError:
-        pass
-    try:
-        return [kind, joblib.hash(value)]
-    except Exception as error:
-        raise ValueError(
-            f"memory cannot tell {value!r} from others of its kind, for it cannot be pickled ({error}). "
-            "Give a function, or an object of a class at the top of a module."
-        ) from error
+        return [_class_identity(type(value)), _identity(value.get_params(deep=False))]
+    state = vars(value) if hasattr(value, "__dict__") else joblib.hash(value)
+    return [_class_identity(type(value)), _identity(state)]
+
+
+def _class_identity(cls):
+    """A class by its name and by its own and inherited methods, but for those of libraries."""
+    methods = [
+        [name, _identity(member)]
+        for base in cls.__mro__
+        if base.__module__.split(".")[0] not in LIBRARIES
+        for name, member in sorted(vars(base).items())
+        if inspect.isfunction(member)
+    ]
+    return [cls.__module__, cls.__qualname__, methods]
 
 
 def _code_identity(code, docstring=None):
@@ -239,12 +274,11 @@ class Entry:
         """Leave a checkpoint if it is time for one."""
         if time.monotonic() - self.last < self.seconds:
             return
-        description = {
-            "key": self.key,
-            "config": as_json(net.module_.config),
-            "history": as_json(history_rows(net)),
-            "seed": net.seed,
-        }
+
+        def description():
+            config, history = as_json(net.module_.config), as_json(history_rows(net))
+            return {"key": self.key, "config": config, "history": history, "seed": net.seed}
+
         moments = {f"moments.{name}": tensor for name, tensor in net.moments().items()}
         self._write(self.checkpoint, {**net.module_.state_dict(), **moments}, description)
         self.last = time.monotonic()
@@ -252,10 +286,14 @@ class Entry:
     def finish(self, classifier, n_images):
         """Store the finished fit, unless another process did, and drop the checkpoint."""
         if not os.path.exists(self.finished):
-            description, _ = describe(classifier)
-            description |= {"key": self.key, "record": as_json(_record(classifier, n_images))}
-            self._write(self.finished, classifier.lattice_.state_dict(), description)
-        self._clear_up()
+            self._write(self.finished, classifier.lattice_.state_dict(), lambda: self._describe(classifier, n_images))
+        if os.path.exists(self.finished):
+            self._clear_up()
+
+    def give_up(self):
+        """Drop the checkpoint of a fit that came to an end which its key does not know."""
+        if os.path.exists(self.checkpoint):
+            os.unlink(self.checkpoint)
 
     def _clear_up(self):
         """Remove what an unfinished fit leaves behind."""
@@ -274,38 +312,45 @@ class Entry:
     def _resume(self, classifier):
         tensors, description = read(self.checkpoint)
         self._check_key(self.checkpoint, description)
-        moments = {name.removeprefix("moments."): tensors.pop(name) for name in list(tensors) if "moments." in name}
-        lattice = rebuild(self.checkpoint, tensors, from_json(description["config"]))
-        net = classifier._make_net(lattice, description["seed"])
-        net.history = History(from_json(description["history"]))
-        net.set_moments(moments)
+        with other_errors_as_unusable(self.checkpoint):
+            moments = {name.removeprefix("moments."): tensors.pop(name) for name in list(tensors) if "moments." in name}
+            lattice = rebuild(self.checkpoint, tensors, from_json(description["config"]))
+            net = classifier._make_net(lattice, description["seed"])
+            net.history = History(from_json(description["history"]))
+            net.set_moments(moments)
         return net
 
+    def _describe(self, classifier, n_images):
+        description, _ = describe(classifier)
+        return description | {"key": self.key, "record": as_json(_record(classifier, n_images))}
+
     def _check_key(self, path, description):
-        if description.get("key") != self.key:
+        if not isinstance(description, dict) or description.get("key") != self.key:
             raise unusable(path, "it is the entry of another fit")
 
     def _read(self, path, what):
         """What is in a file, or None if there is none; a damaged one is set aside with a warning."""
         try:
+            before = os.stat(path)
             return what()
         except FileNotFoundError:
             return None
-        except (UnusableFile, KeyError, ValueError, RuntimeError) as error:
-            if isinstance(error.__cause__, OSError):  # of the disk or the network, and may pass: the file may be sound
+        except UnusableFile as error:
+            if isinstance(error.__cause__, (OSError, MemoryError)):  # may pass: the file may be sound
                 warnings.warn(f"Trained anew, for {path} cannot be read now. {error}", stacklevel=2)
                 return None
             warnings.warn(f"Set aside as {path}.damaged, and trained anew. {error}", stacklevel=2)
             try:
-                os.replace(path, f"{path}.damaged")
+                if os.path.samestat(before, os.stat(path)):  # else another process has replaced it
+                    os.replace(path, f"{path}.damaged")
             except OSError:
                 pass  # another process was first, or the folder is read-only
             return None
 
     def _write(self, path, tensors, description):
         try:
-            write(path, tensors, description)
-        except (OSError, SafetensorError) as error:
+            write(path, tensors, description())
+        except (OSError, SafetensorError, TypeError) as error:  # TypeError: what JSON cannot hold
             if not self.failed:  # said once a fit
                 warnings.warn(
                     f"{path} could not be written: {error}. The fit goes on, but memory will not hold it.", stacklevel=2

@@ -140,6 +140,8 @@ class LatticeNet(NeuralNet):
         """Put back what `moments` gave, in the memory format of the parameters."""
         state = {}
         for index, (name, parameter) in enumerate(self.module_.named_parameters()):
+            if f"{name}.step" not in moments:  # no gradient has reached it, as with a single step
+                continue
             kinds = {kind: moments[f"{name}.{kind}"] for kind in ("step", "exp_avg", "exp_avg_sq")}
             state[index] = {
                 kind: torch.empty_like(parameter).copy_(tensor) if tensor.shape == parameter.shape else tensor

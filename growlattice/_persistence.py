@@ -10,13 +10,14 @@ import math
 import os
 import uuid
 import warnings
+from contextlib import contextmanager
 from importlib.metadata import version
 
 import numpy as np
 import pandas as pd
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from skorch.history import History
 
 from ._device import choose_device
@@ -82,8 +83,9 @@ def load_classifier(cls, path, device):
 
 def restore(cls, path, tensors, description, device):
     """A fitted classifier from what `read` gave."""
-    try:
-        classifier = cls(**{**from_json(description["params"]), "device": device})
+    with other_errors_as_unusable(path):
+        params = {name: value for name, value in from_json(description["params"]).items() if name not in LOCAL}
+        classifier = cls(**{**params, "device": device})
         check_parameters(classifier)
         fitted = from_json(description["fitted"])
         vars(classifier).update({name: fitted[name] for name in SAVED if name in fitted})
@@ -92,11 +94,18 @@ def restore(cls, path, tensors, description, device):
         classifier.net_ = classifier._make_net(lattice, description["seed"])
         classifier.net_.history = History(from_json(description["history"]))
         classifier.history_ = history_frame(classifier.net_)
-    except UnusableFile:
-        raise
-    except Exception as error:  # whatever a stranger's description can bring about, said as one thing
-        raise unusable(path, f"its description does not fit ({type(error).__name__}: {error})") from error
     return classifier
+
+
+@contextmanager
+def other_errors_as_unusable(path):
+    """Say whatever a stranger's description can bring about as one thing, but a lack of memory as what it is."""
+    try:
+        yield
+    except (UnusableFile, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        raise unusable(path, f"its description does not fit ({type(error).__name__}: {error})") from error
 
 
 def write(path, tensors, description):
@@ -123,12 +132,18 @@ def write(path, tensors, description):
     part = os.path.join(folder, f".{name}.{uuid.uuid4().hex}.part")
     try:
         save_file(tensors, part, metadata=header)
-        with open(part, "rb+") as file:
-            os.fsync(file.fileno())
         os.replace(part, path)
     finally:
         if os.path.exists(part):
             os.unlink(part)
+
+
+def save_file(tensors, path, metadata):
+    """Write a safetensors file that others may read as far as the umask allows; safetensors' own are private."""
+    with open(path, "wb") as file:
+        file.write(save(tensors, metadata))
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def read(path):
@@ -147,6 +162,7 @@ def read(path):
     """
     path = os.fspath(path)
     try:
+        open(path, "rb").close()  # says why it cannot be read, where safetensors says that it is not there
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
             if "format" in header and header["format"] != str(FORMAT):

@@ -84,7 +84,7 @@ def _row(path):
             **fitted["costs_"],
             "time_used": fitted["time_used_"],
             **record,
-            "finished": pd.Timestamp(record["finished"]),
+            "finished": pd.to_datetime(record["finished"], utc=True),
             "path": path,
             "load": partial(LatticeClassifier.load, path),
         }

@@ -2,8 +2,8 @@ import pytest
 import torch
 from joblib import Parallel, delayed
 
-from growlattice import LatticeClassifier, _device
-from growlattice._device import choose_device, release, worker_number
+from growlattice import _device
+from growlattice._device import choose_device, worker_number
 from growlattice._net import LatticeNet
 
 
@@ -49,25 +49,22 @@ def test_a_device_that_is_named_is_taken_whatever_the_worker():
     assert choose_device("cpu", n_gpus=4, worker=3) == torch.device("cpu")
 
 
-def test_memory_is_given_back_on_a_gpu_alone(monkeypatch):
+@pytest.mark.parametrize("initialized", [False, True])
+def test_memory_is_given_back_where_there_is_a_gpu(small, make_small, monkeypatch, initialized):
     calls = []
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: initialized)
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: calls.append(1))
-    release(torch.device("cpu"))
-    assert not calls
-    release(torch.device("cuda", 1))
-    assert calls == [1]
+    make_small(max_epochs=1).fit(*small)
+    assert len(calls) == initialized
 
 
-def test_a_gpu_that_is_out_of_memory_is_an_error_that_helps(small, make_small, monkeypatch):
+@pytest.mark.parametrize("where", ["train_step", "initialize", "outputs"])
+def test_a_gpu_that_is_out_of_memory_is_an_error_that_helps(small, make_small, monkeypatch, where):
     def full(*args, **kwargs):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nGPU 0 has ...")
 
-    released = []
-    monkeypatch.setattr("growlattice._classifier.release", released.append)
-    monkeypatch.setattr(LatticeNet, "train_step", full)
+    monkeypatch.setattr(LatticeNet, where, full)
     clf = make_small(batch_size=24)
     with pytest.raises(torch.OutOfMemoryError, match=r"with batch_size=24: .* 2 GiB. Lower batch_size, max_channels"):
         clf.fit(*small)
     assert not hasattr(clf, "net_")
-    assert released == [torch.device("cpu")]
-    assert isinstance(clf, LatticeClassifier)

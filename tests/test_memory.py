@@ -1,11 +1,12 @@
 import functools
 import os
 import pickle
-import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
+import tracemalloc
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
@@ -77,13 +78,13 @@ def test_what_was_read_goes_on_like_what_was_trained(small, make):
     assert len(os.listdir(trained.memory)) == 2  # the fit, and the fit that went on from it
 
 
-@pytest.mark.parametrize("precision, augment", [("float32", None), ("float64", None), ("float32", torch.neg)])
+@pytest.mark.parametrize(
+    "parameters",
+    [dict(breadth_pressure=0.3, time_pressure=0.1), dict(precision="float64", augment=torch.neg), dict(max_steps=1)],
+)
 @pytest.mark.parametrize("stop_at", [1, 3])
-def test_an_interrupted_fit_goes_on_and_ends_bit_for_bit_the_same(
-    small, make, make_small, epochs, stop_at, precision, augment
-):
+def test_an_interrupted_fit_goes_on_and_ends_bit_for_bit_the_same(small, make, make_small, epochs, stop_at, parameters):
     X, y = small
-    parameters = dict(precision=precision, augment=augment, breadth_pressure=0.3, time_pressure=0.1)
     whole = make_small(**parameters).fit(X, y)
     epochs.stop_at = stop_at
     with pytest.raises(KeyboardInterrupt):
@@ -204,14 +205,35 @@ def test_code_is_told_apart_by_what_it_does():
     def closed_over(number):
         return lambda images: images + number
 
-    class Transform:
-        def __init__(self, size):
-            self.size = size
+    def transform(size, sign):
+        class Transform:
+            def __init__(self):
+                self.size = size
 
-        def __call__(self, images):
-            return images
+            if sign > 0:
+
+                def __call__(self, images):
+                    return images * self.size
+
+            else:
+
+                def __call__(self, images):
+                    return -images * self.size
+
+        return Transform()
 
     values = [
+        transform(3, 1),
+        transform(4, 1),
+        transform(3, -1),
+        torch.tensor([1.0]).add,
+        torch.tensor([2.0]).add,
+        functools.partial(threshold, at=2**60),
+        functools.partial(threshold, at=2**60 + 1),
+        torch.nn.Conv2d(1, 1, 3),
+        torch.nn.Conv2d(1, 1, 3),
+        torch.Generator().manual_seed(1),
+        torch.Generator().manual_seed(2),
         threshold,
         other_threshold,
         functools.partial(threshold, at=0.7),
@@ -226,12 +248,27 @@ def test_code_is_told_apart_by_what_it_does():
     assert len(set(identities)) == len(values)
     assert identity(closed_over(1)) == identity(closed_over(1))
     assert identity(threshold)[1] == identity(threshold_with_docstring)[1]
-    with pytest.raises(ValueError, match="memory cannot tell .* from others of its kind"):
-        identity(Transform(3))
+    assert identity(transform(3, 1)) == identity(transform(3, 1))
+    assert identity(1) == identity(1.0) == identity(np.float32(1)) and identity(np.inf) != identity(-np.inf)
+    endless = []
+    endless.append(endless)
+    for value in (endless, threading.Lock()):
+        with pytest.raises(ValueError, match="memory cannot tell .* from others of its kind"):
+            identity(value)
+
+
+def test_another_class_of_classifier_is_another_fit(small, make_small):
+    class Other(LatticeClassifier):
+        def _make_lattice(self, data, seed):
+            return super()._make_lattice(data, seed + 1)
+
+    assert key(Other(**make_small().get_params()), *small) != key(make_small(), *small)
 
 
 def test_keys_are_the_same_in_another_process(small, make_small):
-    clf = make_small(augment=threshold, class_weight={0: 1.0, 1: 2.0}, extra_costs=[(other_threshold, 0.1)])
+    weights, kinds = torch.arange(3.0), frozenset("abcdef")
+    extra_costs = [(other_threshold, 0.1), (functools.partial(threshold, at=(weights, kinds)), 0.1)]
+    clf = make_small(augment=torch.nn.Conv2d(1, 1, 3), class_weight={0: 1.0, 1: 2.0}, extra_costs=extra_costs)
     script = (
         "import pickle, sys; clf, X, y = pickle.loads(sys.stdin.buffer.read());"
         "from tests.test_memory import key; print(key(clf, X, y), end='')"
@@ -284,10 +321,11 @@ def test_a_fit_that_a_callback_of_scikit_learns_ended_is_not_stored(small, make)
         def on_fit_task_end(self, estimator, context, **kwargs):
             return context.task_name == "epoch"
 
-    clf = make().set_callbacks(Stop())
-    clf.fit(*small)
-    assert len(clf.history_) == 1
-    assert os.listdir(clf.memory) == []
+    for _ in range(2):
+        clf = make(checkpoint_seconds=0).set_callbacks(Stop())
+        clf.fit(*small)
+        assert len(clf.history_) == 1
+        assert os.listdir(clf.memory) == []
 
 
 # --- several processes, and files that break ---
@@ -406,16 +444,17 @@ def test_a_folder_that_cannot_be_written_is_still_read(small, make, monkeypatch,
     assert epochs.n == 0
 
 
-def test_an_entry_that_cannot_be_read_for_now_is_left_alone(small, make, monkeypatch, epochs):
+@pytest.mark.parametrize("error", [OSError(116, "Stale file handle"), PermissionError(13, "No"), MemoryError("full")])
+def test_an_entry_that_cannot_be_read_for_now_is_left_alone(small, make, monkeypatch, error):
     trained = make().fit(*small)
     (path,) = trained.memory.iterdir()
     content = path.read_bytes()
 
     def away(*args, **kwargs):
-        raise OSError(116, "Stale file handle")
+        raise error
 
-    monkeypatch.setattr(_persistence, "safe_open", away)
-    with pytest.warns(UserWarning, match="Trained anew, for .* cannot be read now. .*Stale file handle"):
+    monkeypatch.setattr(_persistence, "open", away, raising=False)
+    with pytest.warns(UserWarning, match="Trained anew, for .* cannot be read now. "):
         assert_equal_fits(make().fit(*small), trained, small[0])
     assert [found.read_bytes() for found in trained.memory.iterdir()] == [content]
 
@@ -426,6 +465,58 @@ def test_a_checkpoint_beside_a_finished_fit_is_removed(small, make):
     path.with_suffix(".checkpoint").write_bytes(b"left behind")
     make().fit(*small)
     assert list(clf.memory.iterdir()) == [path]
+
+
+def test_others_may_read_what_is_stored(small, make):
+    (path,) = make().fit(*small).memory.iterdir()
+    (path.parent / "plain").write_bytes(b"")
+    assert path.stat().st_mode == (path.parent / "plain").stat().st_mode
+
+
+def test_a_checkpoint_stays_if_the_finished_fit_cannot_be_written(small, make, monkeypatch, epochs):
+    original = _persistence.save_file
+
+    def full(tensors, path, metadata):
+        if "moments.readout.bias.step" not in tensors:
+            raise OSError(28, "No space left on device")
+        original(tensors, path, metadata)
+
+    monkeypatch.setattr(_persistence, "save_file", full)
+    with pytest.warns(UserWarning, match="could not be written"):
+        clf = make(checkpoint_seconds=0).fit(*small)
+    assert [name.endswith(".checkpoint") for name in os.listdir(clf.memory)] == [True]
+    monkeypatch.setattr(_persistence, "save_file", original)
+    epochs.n = 0
+    assert_equal_fits(make().fit(*small), clf, small[0])
+    assert epochs.n == 0
+    assert [name.endswith(".safetensors") for name in os.listdir(clf.memory)] == [True]
+
+
+def test_a_history_that_json_cannot_hold_costs_the_entry_and_not_the_fit(small, make):
+    class Records(EpochTimer):
+        def on_epoch_end(self, net, **kwargs):
+            super().on_epoch_end(net, **kwargs)
+            net.history.record("weights", net.module_.readout.weight.detach().clone())
+
+    with pytest.warns(UserWarning, match="could not be written: Tensor cannot be written as JSON"):
+        clf = make(callbacks=[Records()]).fit(*small)
+    assert len(clf.history_) == 4
+
+
+@pytest.mark.parametrize("description", [[1], {"history": 5}, {}])
+def test_a_description_that_makes_no_sense_counts_as_damage(small, make, epochs, description):
+    epochs.stop_at = 2
+    with pytest.raises(KeyboardInterrupt):
+        make(checkpoint_seconds=0).fit(*small)
+    (path,) = make().memory.iterdir()
+    tensors, old = _persistence.read(path)
+    _persistence.write(path, tensors, {**old, **description} if description != [1] else description)
+    epochs.stop_at = None
+    if description == {}:
+        make().fit(*small)
+        return
+    with pytest.warns(UserWarning, match="Set aside as"):
+        make().fit(*small)
 
 
 def test_halves_of_files_are_removed_when_they_are_old(small, make):
@@ -442,6 +533,7 @@ def test_halves_of_files_are_removed_when_they_are_old(small, make):
 
 KILLED = """
 import sys
+import threading
 from sklearn.datasets import load_digits
 from sklearn.model_selection import GridSearchCV
 from growlattice import LatticeClassifier
@@ -480,12 +572,14 @@ def test_a_search_that_is_killed_ends_as_if_it_had_not_been(tmp_path):
 
 def test_hashing_does_not_copy_the_images_at_once():
     images = np.zeros((20000, 32, 32, 3), dtype=np.uint8).transpose(0, 3, 1, 2)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    tracemalloc.start()
     clf = LatticeClassifier(random_state=0)
     for name, value in dict(classes_=np.arange(2), n_features_in_=3072).items():
         setattr(clf, name, value)
     fit_key(clf, TrainingSet(images, np.zeros(20000, dtype=np.int64), None), seed=0)
-    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 < 30e6
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < images.nbytes / 2
 
 
 def test_nothing_is_said_unless_verbose(small, make, capsys):

@@ -267,6 +267,14 @@ class Bomb:
         return os.mkdir, ("exploded",)
 
 
+def test_a_strangers_file_names_no_folder_to_write_to(saved):
+    def point_elsewhere(description):
+        description["params"]["dict"].append(["memory", "/elsewhere"])
+
+    rewritten(saved, change_description=point_elsewhere)
+    assert LatticeClassifier.load(saved).memory is None
+
+
 def test_a_pickle_is_refused_and_not_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "clf").write_bytes(pickle.dumps(Bomb()))
