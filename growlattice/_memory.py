@@ -14,6 +14,7 @@ import os
 import platform
 import time
 import warnings
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache, partial
 from importlib.resources import files
@@ -292,17 +293,15 @@ class Entry:
 
     def give_up(self):
         """Drop the checkpoint of a fit that came to an end which its key does not know."""
-        if os.path.exists(self.checkpoint):
+        with suppress(OSError):  # there may be none, or the folder may be read-only
             os.unlink(self.checkpoint)
 
     def _clear_up(self):
         """Remove what an unfinished fit leaves behind."""
         for path in [self.checkpoint, *glob.glob(_part_of(self.checkpoint)), *glob.glob(_part_of(self.finished))]:
-            try:
+            with suppress(OSError):  # gone already, or not ours to remove
                 if path == self.checkpoint or time.time() - os.path.getmtime(path) > STALE:
                     os.unlink(path)
-            except OSError:
-                pass  # gone already, or not ours to remove
 
     def _load(self, classifier):
         tensors, description = read(self.finished)
@@ -340,11 +339,9 @@ class Entry:
                 warnings.warn(f"Trained anew, for {path} cannot be read now. {error}", stacklevel=2)
                 return None
             warnings.warn(f"Set aside as {path}.damaged, and trained anew. {error}", stacklevel=2)
-            try:
+            with suppress(OSError):  # another process was first, or the folder is read-only
                 if os.path.samestat(before, os.stat(path)):  # else another process has replaced it
                     os.replace(path, f"{path}.damaged")
-            except OSError:
-                pass  # another process was first, or the folder is read-only
             return None
 
     def _write(self, path, tensors, description):
