@@ -108,6 +108,6 @@ def prediction_batch_size(image_shape, n_channels, device):
     The number depends on the lattice alone, so that the answer about an image does not depend on its company. A batch
     that is not full takes as long as a full one.
     """
-    most = 2**21 if device.type == "cpu" else 2**26  # activations of a layer
+    most = 2**19 if device.type == "cpu" else 2**26  # activations of a layer
     size = min(max(most // (n_channels * image_shape[1] * image_shape[2]), 4), 256 if device.type == "cpu" else 4096)
     return 2 ** (size.bit_length() - 1)
