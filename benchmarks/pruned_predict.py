@@ -68,6 +68,7 @@ def main():
         time_pressure=0.1,
         max_channels=args.channels,
         max_epochs=args.epochs,
+        compact_every=None,
         random_state=0,
     ).fit(X, y)
     images = np.random.RandomState(0).randint(0, 256, size=(256, 32, 32, 3), dtype=np.uint8)

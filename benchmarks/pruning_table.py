@@ -22,7 +22,7 @@ def one_fit(seed, keeps, pressures):
     """A row for each share of accuracy to keep."""
     X, y = load_digits(return_X_y=True)
     X_train, X_test, y_train, y_test = train_test_split(X, y, stratify=y, random_state=seed)
-    full = LatticeClassifier(random_state=seed, **pressures).fit(X_train, y_train)
+    full = LatticeClassifier(compact_every=None, random_state=seed, **pressures).fit(X_train, y_train)
     rows = []
     for keep in keeps:
         pruned = copy.deepcopy(full).prune(X_train, y_train, keep=keep)

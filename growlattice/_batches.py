@@ -57,17 +57,21 @@ class Batches:
         """
         rows = torch.zeros(len(self) * self.batch_size, dtype=torch.int64)
         rows[: self.n_images] = torch.arange(self.n_images)
-        for batch in rows.split(self.batch_size):
+        for batch in self._placed(rows).split(self.batch_size):
             yield self._take(batch)
 
     def shuffled(self, generator):
         """Batches in random order, of sizes that differ by one image at most, augmented."""
         order = torch.randperm(self.n_images, generator=generator)
-        for batch in order.tensor_split(len(self)):
+        for batch in self._placed(order).tensor_split(len(self)):
             images, targets = self._take(batch)
             if self.augment is not None:
                 images = self._augmented(images, generator)
             yield images, targets
+
+    def _placed(self, rows):
+        """Row numbers of an epoch, where the images are: copied there once, and not batch by batch."""
+        return rows if isinstance(self.images, np.ndarray) else rows.to(self.device)
 
     def _take(self, rows):
         if isinstance(self.images, np.ndarray):
@@ -75,10 +79,9 @@ class Batches:
             # Channels first in memory too, whatever the caller's order: other strides mean other, slower kernels.
             images = torch.from_numpy(taken.reshape(-1).reshape(taken.shape)).to(self.device)
         else:
-            images = self.images[rows.to(self.device)]
+            images = self.images[rows]
         if self.labels is None:
             return images, None
-        rows = rows.to(self.device)
         return images, (self.labels[rows], None if self.sample_weight is None else self.sample_weight[rows])
 
     def _augmented(self, images, generator):

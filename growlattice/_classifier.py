@@ -17,7 +17,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from ._batches import Batches
 from ._costs import error_cost
-from ._device import PRECISIONS, choose_device, gpu_memory, prediction_batch_size
+from ._device import PRECISIONS, choose_device, choose_precision, gpu_memory, prediction_batch_size
 from ._images import (
     as_pixels,
     as_size,
@@ -32,7 +32,7 @@ from ._memory import Entry, deciding_callbacks, fit_key
 from ._net import LatticeNet, check_finite, history_frame, seeded_generator, stopped_early
 from ._parameters import CONSTRAINTS, check_parameters, name_extra_costs
 from ._persistence import load_classifier, save_classifier
-from ._pruning import prune_lattice
+from ._pruning import compact_net, prune_lattice
 from ._training_set import TrainingSet, make_training_set, pixel_statistics
 
 DOCUMENTATION = "https://growlattice.readthedocs.io/en/latest"
@@ -75,6 +75,9 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     extra_costs : sequence of (callable, float), default=()
         Costs of your own and their pressures. Each callable takes the lattice (a torch module) and its
         output on a batch (:class:`~growlattice._lattice.LatticeOutput`) and returns a scalar tensor.
+    compact_every : int, default=1
+        Epochs after which training goes on without the channels, layers and trailing steps that the pressures have
+        brought to nothing, and so faster. None keeps everything until `prune`. See :doc:`/concepts/resources`.
     max_epochs : int, default=30
         Passes over the training images.
     batch_size : int, default=32
@@ -97,7 +100,7 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     device : str or torch.device, default="auto"
         "auto" takes a GPU where there is one.
     precision : {"auto", "float32", "float64", "bfloat16"}, default="auto"
-        "auto" is float32; "bfloat16" runs convolutions under autocast.
+        "bfloat16" runs convolutions under autocast; "auto" is that on a GPU which has it, and else float32.
     memory : str or os.PathLike, default=None
         Folder of finished fits. A fit that is equal in parameters, data, seed and code to one in there is read and not
         trained, and one that was interrupted goes on from its last checkpoint. Needs a `random_state`; only `fit` uses
@@ -141,9 +144,9 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         The costs "error", "breadth", "depth" and "time" of the fitted lattice on the same images, before pressures are
         applied.
     channel_magnitude_ : ndarray of shape (max_layers, max_channels)
-        Mean absolute weight that writes each channel, 1 on average before training and 0 where `prune` removed it.
+        Mean absolute weight that writes each channel, 1 on average before training and 0 where it was removed.
     channel_mask_ : ndarray of bool of shape (max_layers, max_channels)
-        Channels that `prune` has left; all of them before.
+        Channels that are left: all of them until training comes to remove some, or `prune`.
     channels_used_ : float
         Channels left in each layer that has any, on average.
     layers_used_ : int
@@ -195,6 +198,7 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         noise=0.1,
         annealing=(0.1, 0.5),
         extra_costs=(),
+        compact_every=1,
         max_epochs=30,
         batch_size=32,
         lr=1e-2,
@@ -225,6 +229,7 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         self.noise = noise
         self.annealing = annealing
         self.extra_costs = extra_costs
+        self.compact_every = compact_every
         self.max_epochs = max_epochs
         self.batch_size = batch_size
         self.lr = lr
@@ -646,7 +651,8 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
 
     def _make_net(self, lattice, seed):
         """A skorch net that trains the lattice as the parameters say."""
-        dtype, autocast = PRECISIONS[self.precision]
+        device = choose_device(self.device)
+        dtype, autocast = PRECISIONS[choose_precision(self.precision, device)]
         names = name_extra_costs(self.extra_costs)
         extra_pressures = {name: pressure for name, (_, pressure) in zip(names, self.extra_costs, strict=True)}
         return LatticeNet(
@@ -669,7 +675,7 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             max_epochs=self.max_epochs,
             batch_size=self.batch_size,
             callbacks=list(self.callbacks or []),
-            device=choose_device(self.device),
+            device=device,
             verbose=self.verbose,
         ).initialize()
 
@@ -706,6 +712,8 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
                 start, end = min(epoch / self.max_epochs, 1.0), min((epoch + 1) / self.max_epochs, 1.0)
                 with report() as reply:
                     net.train_epoch(batches, start, end, decay)
+                    if self.compact_every and (epoch + 1) % self.compact_every == 0:
+                        compact_net(net)
                 if entry is not None:
                     entry.after_epoch(net)
                 if reply is not None and reply.stop and epoch + 1 < last_epoch:

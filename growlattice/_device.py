@@ -11,7 +11,6 @@ import torch
 
 # dtype of the weights, and of autocast where that differs
 PRECISIONS = {
-    "auto": (torch.float32, None),
     "float32": (torch.float32, None),
     "float64": (torch.float64, None),
     "bfloat16": (torch.float32, torch.bfloat16),
@@ -56,6 +55,34 @@ def choose_device(device, n_gpus=None, worker=None):
             f"This machine has {there}; give one of them, or 'auto'."
         ) from error
     return torch.device(device)
+
+
+def choose_precision(precision, device, capability=None):
+    """The name of the precision that a user's `precision` means on a device.
+
+    Parameters
+    ----------
+    precision : {"auto", "float32", "float64", "bfloat16"}
+        "auto" is bfloat16 on a GPU that computes in it by itself, from compute capability 8.0 on, and else float32.
+    device : torch.device
+    capability : tuple of int, default=None
+        The GPU's compute capability; by default what torch says.
+
+    Examples
+    --------
+    >>> choose_precision("auto", torch.device("cuda"), capability=(9, 0))
+    'bfloat16'
+    >>> choose_precision("auto", torch.device("cuda"), capability=(7, 5))
+    'float32'
+    >>> choose_precision("auto", torch.device("cpu"))
+    'float32'
+    """
+    if precision != "auto":
+        return precision
+    if device.type != "cuda":
+        return "float32"
+    capability = torch.cuda.get_device_capability(device) if capability is None else capability
+    return "bfloat16" if capability >= (8, 0) else "float32"
 
 
 def worker_number(process=None, thread=None):

@@ -28,7 +28,7 @@ from safetensors import SafetensorError
 from skorch.callbacks import Callback, EpochTimer, PrintLog, ProgressBar
 from skorch.history import History
 
-from ._device import choose_device
+from ._device import choose_device, choose_precision
 from ._net import history_frame, history_rows
 from ._persistence import (
     INPUT_ATTRIBUTES,
@@ -87,12 +87,13 @@ def fit_key(classifier, data, seed, start=None):
     ValueError
         If a parameter is code that cannot be told from other code.
     """
-    params = classifier.get_params(deep=False)
+    params, device = classifier.get_params(deep=False), choose_device(classifier.device)
+    params["precision"] = choose_precision(classifier.precision, device)
     parts = {
         "class": identity(type(classifier)),
         "params": {name: identity(value) for name, value in params.items() if name not in NOT_IN_KEY},
         "callbacks": [identity(callback) for callback in deciding_callbacks(classifier)],
-        "device": choose_device(classifier.device).type,
+        "device": device.type,
         "input": {name: identity(getattr(classifier, name, None)) for name in INPUT_ATTRIBUTES},
         "seed": seed,
         "start": start and [as_json(start.config), digest_of(start.state_dict())],

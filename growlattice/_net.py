@@ -136,6 +136,14 @@ class LatticeNet(NeuralNet):
         names = [name for name, _ in self.module_.named_parameters()]
         return {f"{names[index]}.{kind}": tensor for index, kinds in state.items() for kind, tensor in kinds.items()}
 
+    def take_over(self, lattice, moments):
+        """Go on training another lattice, with moments of its own; whoever holds the optimizer keeps it."""
+        self.module = self.module_ = lattice
+        (group,) = self.optimizer_.param_groups
+        group["params"] = list(lattice.parameters())
+        self.optimizer_.state.clear()
+        self.set_moments(moments)
+
     def set_moments(self, moments):
         """Put back what `moments` gave, in the memory format of the parameters."""
         state = {}
@@ -196,6 +204,7 @@ class LatticeNet(NeuralNet):
                 "train_loss": loss,
                 "error": error,
                 "time": costs["time"],
+                "step_weights": y_pred.weights.mean(dim=0),
                 **extras,
                 "accuracy": weighted_mean((y_pred.log_probas.argmax(dim=1) == labels).to(loss.dtype), sample_weight),
             },
@@ -209,6 +218,11 @@ class LatticeNet(NeuralNet):
             "breadth": breadth_cost(magnitude, self.position_power),
             "depth": depth_cost(magnitude, self.position_power),
         }
+
+    @property
+    def lr_share(self):
+        """The learning rate of the last batch, as a share of what it was at the start."""
+        return self.optimizer_.param_groups[0]["lr"] / self.lr
 
     def _set_progress(self, progress, decay):
         self.ramp_ = ramp(progress, *self.annealing)
@@ -227,6 +241,7 @@ class LatticeNet(NeuralNet):
         """Read the epoch's sums from the device, once, into the history."""
         means = {name: value / n_images for name, value in self.sums_.items()} | self.space_costs()
         del self.sums_
+        self.step_weights_ = means.pop("step_weights")
         means = dict(zip(means, torch.stack([mean.float() for mean in means.values()]).tolist(), strict=True))
         check_finite(means, len(self.history), self.lr)
         for name, mean in means.items():

@@ -24,6 +24,7 @@ CONSTRAINTS = {
     "noise": [Interval(Real, 0, None, closed="left")],
     "annealing": [tuple, list],
     "extra_costs": [tuple, list],
+    "compact_every": [Interval(Integral, 1, None, closed="left"), None],
     "max_epochs": [Interval(Integral, 1, None, closed="left")],
     "batch_size": [Interval(Integral, 1, None, closed="left")],
     "lr": [Interval(Real, 0, None, closed="neither")],
@@ -33,7 +34,7 @@ CONSTRAINTS = {
     "image_size": [Interval(Integral, 1, None, closed="left"), tuple, list, None],
     "augment": [callable, None],
     "device": [str, torch.device],
-    "precision": [StrOptions(set(PRECISIONS))],
+    "precision": [StrOptions({"auto", *PRECISIONS})],
     "memory": [str, os.PathLike, None],
     "checkpoint_seconds": [Interval(Real, 0, None, closed="left")],
     "callbacks": [list, tuple, None],
@@ -41,7 +42,19 @@ CONSTRAINTS = {
     "random_state": ["random_state"],
     "verbose": ["verbose"],
 }
-COLUMNS = {"epoch", "batches", "accuracy", "train_loss", "error", "breadth", "depth", "time", "time_used", "dur"}
+COLUMNS = {
+    "epoch",
+    "batches",
+    "accuracy",
+    "train_loss",
+    "error",
+    "breadth",
+    "depth",
+    "time",
+    "time_used",
+    "dur",
+    "step_weights",
+}
 
 
 def check_parameters(classifier):

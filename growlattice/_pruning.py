@@ -1,12 +1,16 @@
-"""Which channels and steps a fitted lattice can do without, and the smaller lattice that is left.
+"""Which channels and steps a lattice can do without, and the smaller lattice that is left.
 
-Butkus, Garzón Gupta and Kriegeskorte (2026), section 3.4: the smallest sub-network that keeps a share of the accuracy
-above chance, without fine-tuning.
+Of a fitted lattice, Butkus, Garzón Gupta and Kriegeskorte (2026), section 3.4: the smallest sub-network that keeps a
+share of the accuracy above chance, without fine-tuning. Of one in training, what the pressures have brought to nothing.
 """
 
 import torch
 
 from ._lattice import MEMORY_FORMAT, Lattice
+
+# What has come to nothing in training; measured: docs/choices.
+SILENT = 0.1  # magnitude of a channel, which is 1 on average at initialization
+UNUSED = 0.01  # time-selection weight of a step and all after it, averaged over images
 
 
 def settle(mask):
@@ -56,27 +60,90 @@ def compact(lattice, mask, steps_left=None):
         raise ValueError(
             "The mask removes every channel that the image can reach. Keep at least one in the first layer."
         )
-    rows = [kept[had] for kept, had in zip(mask, lattice.mask, strict=True)]  # which of the channels there are
+    steps_left = steps_left or lattice.steps_left
+    tensors = cut(lattice.state_dict(), lattice.mask, mask, steps_left) | {"mask": mask.clone()}
+    return build(lattice.config | {"steps_left": steps_left}, tensors)
+
+
+def cut(tensors, had, mask, steps_left):
+    """Tensors that belong to a lattice's parameters, without what belongs to channels, layers and steps that go.
+
+    Parameters
+    ----------
+    tensors : dict of str to tensor
+        Under the names of the parameters, or under those and a suffix, such as the moments of an optimizer.
+    had, mask : tensor of bool of shape (n_layers, n_channels)
+        Channels that the lattice has, and those of them to keep.
+    steps_left : int
+        Steps to keep.
+
+    Returns
+    -------
+    dict of str to tensor
+        Copies. A number, which belongs to a parameter as a whole, stays as it is.
+    """
+    rows = [kept[there] for kept, there in zip(mask, had, strict=True)]
     depth = int(mask.any(dim=1).sum())
-    active = torch.cat(rows)
-    old, new = lattice.state_dict(), {}
-    for name, tensor in old.items():
-        family, *position = name.split(".")
+    left = {}
+    for name, tensor in tensors.items():
+        family, *place = name.split(".")
         if family in ("bottom_up", "lateral", "top_down"):
-            layer = int(position[0])
+            layer = int(place[0])
             source = {"bottom_up": layer - 1, "lateral": layer, "top_down": layer + 1}[family]
             if max(layer, source) >= depth:
                 continue
-            tensor = tensor[rows[layer]]
-            if name.endswith("weight") and source >= 0:
+            if tensor.dim():
+                tensor = tensor[rows[layer]]
+            if tensor.dim() > 1 and source >= 0:
                 tensor = tensor[:, rows[source]]
-        elif name in ("readout.weight", "selector.0.weight"):
-            tensor = tensor[:, active]
-        elif name == "step_scores":
+        elif name.startswith(("readout.weight", "selector.0.weight")) and tensor.dim():
+            tensor = tensor[:, torch.cat(rows)]
+        elif family == "step_scores" and tensor.dim():
             tensor = tensor[:steps_left]
-        new[name] = tensor.clone()
-    new["mask"] = mask.clone()
-    return build(lattice.config | {"steps_left": steps_left or lattice.steps_left}, new)
+        left[name] = tensor.clone()
+    return left
+
+
+def compact_net(net):
+    """Let a net's training go on without what has come to nothing.
+
+    The bar falls with the learning rate: what training cannot make up for any more has to be nearer to zero to go.
+
+    Parameters
+    ----------
+    net : LatticeNet
+        After an epoch of training.
+    """
+    had, has_steps = net.module_.mask, net.module_.steps_left
+    mask, steps_left = come_to_nothing(net.module_, net.step_weights_, SILENT * net.lr_share)
+    if steps_left < has_steps or not torch.equal(mask, had):
+        moments = cut(net.moments(), had, mask, steps_left)
+        net.take_over(compact(net.module_, mask, steps_left), moments)
+
+
+def come_to_nothing(lattice, step_weights, bar=SILENT):
+    """What is left of a lattice in training without what the pressures have brought to nothing.
+
+    Parameters
+    ----------
+    lattice : Lattice
+    step_weights : tensor of shape (n_steps,)
+        Time-selection weights, averaged over images.
+    bar : float
+        Magnitude that a channel needs to stay.
+
+    Returns
+    -------
+    mask : tensor of bool of shape (n_layers, n_channels)
+        With at least the strongest channel of the first layer.
+    steps_left : int
+        At least 1.
+    """
+    magnitude = lattice.channel_magnitude().detach()
+    mask = lattice.mask & (magnitude >= bar)
+    mask[0, magnitude[0].argmax()] = True
+    from_here_on = step_weights.flip(0).cumsum(0).flip(0)
+    return settle(mask), max(1, int((from_here_on >= UNUSED).sum()))
 
 
 def build(config, tensors):

@@ -3,7 +3,7 @@ import torch
 from joblib import Parallel, delayed
 
 from growlattice import _device
-from growlattice._device import choose_device, worker_number
+from growlattice._device import choose_device, choose_precision, worker_number
 from growlattice._net import LatticeNet
 
 
@@ -68,3 +68,9 @@ def test_a_gpu_that_is_out_of_memory_is_an_error_that_helps(small, make_small, m
     with pytest.raises(torch.OutOfMemoryError, match=r"with batch_size=24: .* 2 GiB. Lower batch_size, max_channels"):
         clf.fit(*small)
     assert not hasattr(clf, "net_")
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64", "bfloat16"])
+def test_a_precision_that_is_named_is_taken(precision):
+    for device in ("cpu", "cuda"):
+        assert choose_precision(precision, torch.device(device), capability=(7, 0)) == precision

@@ -80,7 +80,12 @@ def test_what_was_read_goes_on_like_what_was_trained(small, make):
 
 @pytest.mark.parametrize(
     "parameters",
-    [dict(breadth_pressure=0.3, time_pressure=0.1), dict(precision="float64", augment=torch.neg), dict(max_steps=1)],
+    [
+        dict(breadth_pressure=0.3, time_pressure=0.1),
+        dict(precision="float64", augment=torch.neg),
+        dict(max_steps=1),
+        dict(depth_pressure=1000.0, time_pressure=100.0, lr=0.15, temperature=20.0, annealing=(0.0, 0.0)),  # compacts
+    ],
 )
 @pytest.mark.parametrize("stop_at", [1, 3])
 def test_an_interrupted_fit_goes_on_and_ends_bit_for_bit_the_same(small, make, make_small, epochs, stop_at, parameters):
@@ -148,6 +153,7 @@ CHANGES = {
     "noise": 0.2,
     "annealing": (0.2, 0.5),
     "extra_costs": ((threshold, 0.1),),
+    "compact_every": None,
     "max_epochs": 5,
     "batch_size": 31,
     "lr": 0.02,
@@ -169,6 +175,7 @@ NO_CHANGES = {
     "callbacks": [PrintLog(), ("timer", EpochTimer())],
     "annealing": [0.1, 0.5],
     "lr": np.float64(1e-2),
+    "precision": "float32",  # which "auto" is on a CPU
 }
 
 

@@ -7,9 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.base import clone
+from skorch.callbacks import Callback
 from torch.utils.flop_counter import FlopCounterMode
 
-from growlattice._pruning import compact, prune_lattice, search_mask, search_steps, settle
+from growlattice._batches import Batches
+from growlattice._net import LatticeNet, seeded_generator
+from growlattice._pruning import come_to_nothing, compact, compact_net, prune_lattice, search_mask, search_steps, settle
 
 from .test_lattice import make_images, make_lattice
 
@@ -25,6 +28,20 @@ def masked(lattice, mask):
                 kernel.weight[~mask[layer]] = 0
                 if kernel.bias is not None:
                     kernel.bias[~mask[layer]] = 0
+    return copy
+
+
+def without_use(lattice, mask):
+    """A masked copy in which nothing is read from the silent channels either."""
+    copy = masked(lattice, mask)
+    with torch.no_grad():
+        for family, offset in ((copy.bottom_up, -1), (copy.lateral, 0), (copy.top_down, 1)):
+            for layer, kernel in enumerate(family):
+                if layer + offset >= 0:
+                    kernel.weight[:, ~mask[layer + offset]] = 0
+        copy.readout.weight[:, ~mask.flatten()] = 0
+        if copy.selector is not None:
+            copy.selector[0].weight[:, ~mask.flatten()] = 0
     return copy
 
 
@@ -86,13 +103,9 @@ def test_trimmed_steps_are_the_first_ones(time_selection):
 def test_magnitudes_keep_their_place_and_unit():
     lattice = make_lattice()
     mask = torch.tensor([[1, 1, 0], [0, 1, 0], [0, 0, 0]], dtype=torch.bool)
-    silent = masked(lattice, mask)
-    with torch.no_grad():  # what reads a silent channel is gone too
-        for family, offset in ((silent.bottom_up, -1), (silent.lateral, 0), (silent.top_down, 1)):
-            for layer, kernel in enumerate(family):
-                if layer + offset >= 0:
-                    kernel.weight[:, ~mask[layer + offset]] = 0
-    torch.testing.assert_close(compact(lattice, mask).channel_magnitude(), silent.channel_magnitude())
+    torch.testing.assert_close(
+        compact(lattice, mask).channel_magnitude(), without_use(lattice, mask).channel_magnitude()
+    )
 
 
 @pytest.mark.parametrize("time_selection", ["adaptive", "fixed"])
@@ -145,13 +158,141 @@ def test_the_cheaper_order_of_removal_is_taken(first):
     assert prune_lattice(lattice, is_enough, False, lambda line: None).steps_left == 3
 
 
+MASK = torch.tensor([[1, 1, 0], [0, 1, 1], [0, 1, 0]], dtype=torch.bool)
+
+
+def net_of(lattice, **parameters):
+    defaults = dict(pressures={"breadth": 0.5, "depth": 0.5, "time": 0.1}, extra_costs={}, position_power=4.0)
+    defaults |= dict(noise=0.0, annealing=(0.0, 0.1), seed=0, lr=1e-3, verbose=0)
+    return LatticeNet(pickle.loads(pickle.dumps(lattice)), **{**defaults, **parameters}).initialize()
+
+
+def batches_for(lattice):
+    generator = seeded_generator(3)
+    images = torch.rand(12, *lattice.config["image_shape"], generator=generator, dtype=torch.float64)
+    labels = torch.randint(lattice.config["n_classes"], (12,), generator=generator)
+    return Batches(images.numpy(), labels.numpy(), None, batch_size=4, device="cpu")
+
+
+@pytest.mark.parametrize("time_selection", ["adaptive", "fixed"])
+@pytest.mark.parametrize("mask", [MASK, MASK & torch.tensor([[True], [True], [False]])])
+def test_training_goes_on_as_if_what_is_silent_were_still_there(time_selection, mask):
+    """The same weights and moments, in float64, after three epochs with compaction and without."""
+    silent = without_use(make_lattice(time_selection=time_selection).to(torch.float64), mask)
+    batches = batches_for(silent)
+    with_all, compacted = net_of(silent), net_of(silent)
+    for epoch in range(3):
+        for net in (with_all, compacted):
+            net.train_epoch(batches, epoch / 3, (epoch + 1) / 3)
+        compact_net(compacted)
+        assert torch.equal(compacted.module_.mask, mask)
+    expected = net_of(compact(with_all.module_, mask))
+    for name, tensor in expected.module_.state_dict().items():
+        torch.testing.assert_close(compacted.module_.state_dict()[name], tensor, atol=1e-12, rtol=0)
+    assert compacted.history[:, "train_loss"] == pytest.approx(with_all.history[:, "train_loss"], abs=1e-12)
+    assert not torch.equal(compacted.module_.readout.weight, silent.readout.weight[:, mask.flatten()])
+
+
+def test_the_optimizer_stays_and_its_moments_are_those_of_what_is_left():
+    lattice = make_lattice().to(torch.float64)
+    net = net_of(without_use(lattice, MASK))
+    net.train_epoch(batches_for(lattice), 0.0, 1.0, decay=False)
+    optimizer, before = net.optimizer_, net.moments()
+    compact_net(net)
+    after = net.moments()
+    assert net.optimizer_ is optimizer
+    assert optimizer.param_groups[0]["params"][0] is next(net.module_.parameters())
+    up, cut = before["bottom_up.1.weight.exp_avg"], after["bottom_up.1.weight.exp_avg"]
+    assert torch.equal(cut, up[MASK[1]][:, MASK[0]])
+    assert torch.equal(after["readout.weight.exp_avg_sq"], before["readout.weight.exp_avg_sq"][:, MASK.flatten()])
+    assert after["lateral.0.weight.step"] == before["lateral.0.weight.step"] == 3
+
+
+def test_what_is_below_the_bar_has_come_to_nothing_but_one_channel_stays():
+    lattice = make_lattice(n_steps=3)
+    magnitude, even = lattice.channel_magnitude(), torch.full((3,), 1 / 3)
+    bar = float(magnitude.detach().median())
+    mask, steps_left = come_to_nothing(lattice, even, bar)
+    assert torch.equal(mask, settle(magnitude >= bar)) and steps_left == 3
+    mask, _ = come_to_nothing(lattice, even, 100.0)
+    assert mask.nonzero().tolist() == [[0, int(magnitude[0].argmax())]]
+    smaller = compact(lattice, MASK)
+    assert torch.equal(come_to_nothing(smaller, even)[0], MASK)
+
+
+@pytest.mark.parametrize(
+    "step_weights, steps_left",
+    [([0.2, 0.3, 0.5], 3), ([0.6, 0.395, 0.005], 2), ([0.99, 0.004, 0.006], 2), ([0.995, 0.002, 0.003], 1)],
+)
+def test_trailing_steps_of_no_weight_have_come_to_nothing(step_weights, steps_left):
+    assert come_to_nothing(make_lattice(n_steps=3), torch.tensor(step_weights))[1] == steps_left
+
+
+def test_the_bar_falls_with_the_learning_rate():
+    lattice = make_lattice().to(torch.float64)
+    with torch.no_grad():
+        for kernel in lattice._writers(2):
+            kernel.weight *= 0.05 / lattice.channel_magnitude()[2].max()
+    for end, n_layers in ((0.0, 2), (1.0, 3)):
+        net = net_of(lattice, lr=1e-6)
+        net.train_epoch(batches_for(lattice), end, end)
+        compact_net(net)
+        assert len(net.module_.bottom_up) == n_layers
+
+
+PRESSURES = dict(breadth_pressure=3.0, depth_pressure=3.0, max_channels=8, max_layers=3, max_epochs=12, random_state=0)
+
+
+def test_a_fit_loses_what_its_pressures_empty_and_stays_as_accurate(pressed, digits):
+    from growlattice import LatticeClassifier
+
+    epochs = []
+    clf = LatticeClassifier(**PRESSURES).set_params(callbacks=[_Watch(epochs)]).fit(digits[0], digits[2])
+    assert epochs == sorted(epochs, reverse=True) and epochs[0] == 24
+    assert clf.channel_mask_.sum() <= epochs[-1] < 20
+    assert clf.macs_per_image_ < 0.6 * pressed.macs_per_image_
+    assert abs(clf.score(digits[1], digits[3]) - pressed.score(digits[1], digits[3])) < 0.02
+    left = clf.channel_mask_
+    assert pressed.channel_magnitude_[~left].max() < 0.5 * pressed.channel_magnitude_[left].mean()
+    survivors = clf.prune(digits[0], digits[2]).channel_mask_
+    assert (survivors <= left).all()
+
+
+class _Watch(Callback):
+    """Writes down how many channels there are at the end of each epoch."""
+
+    def __init__(self, counts):
+        self.counts = counts
+
+    def on_epoch_end(self, net, **kwargs):
+        self.counts.append(int(net.module_.mask.sum()))
+
+
+@pytest.mark.parametrize("parameters", [dict(compact_every=None, **PRESSURES), dict(max_channels=4, max_epochs=3)])
+def test_nothing_goes_without_pressure_or_without_compaction(parameters, small):
+    from growlattice import LatticeClassifier
+
+    clf = LatticeClassifier(**{**parameters, "max_epochs": 3, "random_state": 0}).fit(*small)
+    assert clf.channel_mask_.all() and clf.lattice_.steps_left == 4
+
+
+def test_compaction_comes_after_every_so_many_epochs_also_of_partial_fit(small, monkeypatch):
+    from growlattice import LatticeClassifier, _classifier
+
+    compacted_after = []
+    monkeypatch.setattr(_classifier, "compact_net", lambda net: compacted_after.append(len(net.history)))
+    clf = LatticeClassifier(max_channels=2, max_layers=1, max_epochs=5, compact_every=2, random_state=0)
+    clf.fit(*small)
+    for _ in range(3):
+        clf.partial_fit(*small)
+    assert compacted_after == [2, 4, 6, 8]
+
+
 @pytest.fixture(scope="module")
 def pressed(digits):
     from growlattice import LatticeClassifier
 
-    return LatticeClassifier(
-        breadth_pressure=3.0, depth_pressure=3.0, max_channels=8, max_layers=3, max_epochs=12, random_state=0
-    ).fit(digits[0], digits[2])
+    return LatticeClassifier(compact_every=None, **PRESSURES).fit(digits[0], digits[2])
 
 
 @pytest.fixture
