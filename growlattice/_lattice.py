@@ -8,6 +8,7 @@ Axes are named once: B images, C channels, L layers, T steps, K classes, k kerne
 """
 
 import math
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -117,6 +118,30 @@ def _standard_normal(like, generator):
         (n_images, height, width, n_channels), generator=generator, dtype=like.dtype, device=like.device
     )
     return drawn.permute(0, 3, 1, 2)
+
+
+def _call(images, convolution):
+    return convolution(images)
+
+
+def _stacked(convolutions):
+    """A function of images that gives a function of the convolution, computed for all of them at once.
+
+    One convolution is faster than several, most of all where channels are odd in number, as after pruning; but not its
+    gradient.
+    """
+    kernel = torch.cat([convolution.weight for convolution in convolutions])
+    sizes = [convolution.out_channels for convolution in convolutions]
+    bias = kernel.new_zeros(len(kernel))
+    for part, convolution in zip(bias.split(sizes), convolutions, strict=True):
+        if convolution.bias is not None:
+            part += convolution.bias
+
+    def read(images):
+        parts = functional.conv2d(images, kernel, bias, padding="same").split(sizes, dim=1)
+        return dict(zip(convolutions, parts, strict=True)).__getitem__
+
+    return read
 
 
 def _convolution(n_in, n_out, kernel_size, bias=True):
@@ -236,12 +261,13 @@ class Lattice(nn.Module):
         # The image does not change, so neither does what it drives in the first layer.
         first_drive = divisive_normalization(self.bottom_up[0](image_drive), self.n_channels)
         hidden, before, activity = [torch.zeros_like(first_drive[:, :1])] * len(self.bottom_up), None, []
-        for _ in range(self.steps_left):
-            active = []
+        at_once = None if torch.is_grad_enabled() else [_stacked(readers) for readers in self._readers()]
+        for step in range(self.steps_left):
+            active, read = [], []
             for layer, bottom_up in enumerate(self.bottom_up):
                 state = hidden[layer]
                 if layer:
-                    state = _AddNormalized.apply(state, bottom_up(active[-1]), self.n_channels)
+                    state = _AddNormalized.apply(state, read[-1](bottom_up), self.n_channels)
                 else:
                     state = state + first_drive
                 if before is not None:
@@ -250,8 +276,12 @@ class Lattice(nn.Module):
                     state = state + noise * _standard_normal(state, generator)
                 hidden[layer] = state
                 active.append(torch.relu(state))
+                if at_once is None or step == self.steps_left - 1:  # each reader by itself, if and when it reads
+                    read.append(partial(_call, active[-1]))
+                else:
+                    read.append(at_once[layer](active[-1]))
             activity.append(torch.cat([layer.mean(dim=(2, 3)) for layer in active], dim=1))
-            before = active
+            before = read
         activity = torch.stack(activity, dim=1)  # (n_images, n_steps, channels of all layers)
         with torch.autocast(images.device.type, enabled=False):  # the answer keeps the precision of the weights
             activity = activity.to(self.pixel_mean.dtype)
@@ -298,10 +328,16 @@ class Lattice(nn.Module):
 
     def _recurrent(self, layer, before):
         """Lateral and top-down input to a layer from the step before."""
-        lateral = self.lateral[layer](before[layer])
+        lateral = before[layer](self.lateral[layer])
         if layer == len(self.top_down):
             return lateral
-        return lateral + self.top_down[layer](before[layer + 1])
+        return lateral + before[layer + 1](self.top_down[layer])
+
+    def _readers(self):
+        """The convolutions that read each layer: bottom-up to the next, lateral, and top-down to the one below."""
+        for layer, lateral in enumerate(self.lateral):
+            below = self.top_down[layer - 1 : layer] if layer else []
+            yield [*self.bottom_up[layer + 1 : layer + 2], lateral, *below]
 
     def _scores(self, activity):
         """Raw time-selection weights, of shape (n_images, n_steps)."""
