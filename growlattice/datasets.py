@@ -1,4 +1,4 @@
-"""Real images as arrays, in scikit-learn's fetch_ convention.
+"""Real images, and what people say of them, as arrays in scikit-learn's fetch_ convention.
 
 Each data set is one .npz file in scikit-learn's data folder, downloaded through torchvision the first time. A file that
 is damaged, or is not what its name says, is refused: zip's checksums cover every byte that is read.
@@ -6,26 +6,47 @@ is damaged, or is not what its name says, is refused: zip's checksums cover ever
 
 import errno
 import io
+import re
 import tempfile
 import warnings
 import zipfile
 import zlib
 from collections.abc import Callable
+from contextlib import contextmanager
 from functools import partial
+from numbers import Integral
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
+from PIL import Image
+from scipy.special import entr
 from sklearn.datasets import get_data_home
 from sklearn.utils import Bunch
 
-__all__ = ["fetch_cifar10", "fetch_mnist"]
+__all__ = ["fetch_cifar10", "fetch_cifar10h", "fetch_mnist", "fetch_tiny_imagenet"]
 
 SUBSETS = {"train": ("train",), "test": ("test",), "all": ("train", "test")}
 KEYS = ("x_train", "y_train", "x_test", "y_test", "label_names")
 COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 # what zipfile and NumPy raise on damaged bytes, found by changing every byte of a file in turn
 DAMAGE = (ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
+
+DIGITS = tuple("0123456789")
+CIFAR10_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+TINY_IMAGENET_FOLDER = "tiny-imagenet-200"
+TINY_IMAGENET_ZIP = "tiny-imagenet-200.zip"
+TINY_IMAGENET_URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
+TINY_IMAGENET_MD5 = "90528d7ca1a48142e341f4ef8d21d0de"
+TINY_IMAGENET_SIZE = 64
+TINY_IMAGENET_CLASSES = 200
+TINY_IMAGENET_PER_CLASS = {"train": 500, "val": 50}
+
+CIFAR10H_URL = "https://raw.githubusercontent.com/jcpeterson/cifar-10h/master/data/cifar10h-counts.npy"
+CIFAR10H_LAYOUT = "an .npz file with counts (integers, (n_images, 10), at least one answer in each row)"
+TRIAL_COLUMNS = ["is_attn_check", "cifar10_test_test_idx", "reaction_time"]
 
 
 class _Source(NamedTuple):
@@ -39,20 +60,31 @@ class _Source(NamedTuple):
         Name of its file in the data folder.
     image_shape : tuple of int
         Shape of one image.
-    target_names : tuple of str
-        Names of the classes, in the order of their labels.
-    download : callable
-        Takes a folder for scratch files and returns a dict of the arrays `x_train`, `y_train`, `x_test` and `y_test`.
+    n_classes : int
+        Number of classes.
     description : str
         What the data set is, where it comes from, its sizes and its licence.
+    download : callable or None
+        Takes a folder for scratch files and returns a dict of the arrays of KEYS.
     """
 
     title: str
     filename: str
     image_shape: tuple
-    target_names: tuple
-    download: Callable
+    n_classes: int
     description: str
+    download: Callable | None = None
+
+
+def _check_subset(subset):
+    if subset not in tuple(SUBSETS):
+        raise ValueError(f"subset={subset!r} is not known. Give 'train', 'test' or 'all'.")
+
+
+def _check_there(name, path):
+    """Refuse a parameter that names no file or folder."""
+    if not Path(path).exists():
+        raise FileNotFoundError(f"{name}={str(path)!r} is not there. Give {name}=None, or the path of what is there.")
 
 
 def _check_images(key, images, image_shape):
@@ -83,12 +115,24 @@ def _check_names(names, n_classes):
         )
 
 
-def _check_keys(archive):
+def _check_counts(counts):
+    """Refuse counts that are not integers of shape (n_images, 10), none negative, with an answer for each image."""
+    if counts.dtype.kind not in "iu":
+        raise ValueError(f"counts has dtype {counts.dtype}, but integers were expected")
+    if counts.shape[1:] != (len(CIFAR10_NAMES),) or counts.shape[0] == 0:
+        raise ValueError(f"counts has shape {counts.shape}, but (n_images, 10) with n_images >= 1 was expected")
+    if counts.min() < 0:
+        raise ValueError(f"counts goes down to {counts.min()}, but numbers of answers were expected")
+    if not counts.any(axis=1).all():
+        raise ValueError(f"row {counts.any(axis=1).argmin()} of counts holds no answer, but at least one was expected")
+
+
+def _check_keys(archive, keys):
     """Refuse an archive that lacks an array."""
     there = set(archive.namelist())
-    missing = [key for key in KEYS if f"{key}.npy" not in there]
+    missing = [key for key in keys if f"{key}.npy" not in there]
     if missing:
-        raise ValueError(f"it lacks {', '.join(missing)}; an .npz file with {', '.join(KEYS)} was expected")
+        raise ValueError(f"it lacks {', '.join(missing)}; an .npz file with {', '.join(keys)} was expected")
 
 
 def _read_array(archive, key):
@@ -114,30 +158,43 @@ def _read_part(archive, part, source):
     """Read and check the images and labels of one part, "train" or "test"."""
     images, labels = _read_array(archive, f"x_{part}"), _read_array(archive, f"y_{part}")
     _check_images(f"x_{part}", images, source.image_shape)
-    _check_labels(f"y_{part}", labels, len(images), len(source.target_names))
+    _check_labels(f"y_{part}", labels, len(images), source.n_classes)
     return images, labels.astype(np.int64)
 
 
-def _read(file, parts, source):
-    """Read the parts asked for, one after the other, and the names of the classes from an open file."""
-    with zipfile.ZipFile(file) as archive:
-        _check_keys(archive)
-        names = _read_array(archive, "label_names")
-        _check_names(names, len(source.target_names))
-        images, labels = zip(*(_read_part(archive, part, source) for part in parts), strict=True)
-    if len(parts) == 1:
-        return images[0], labels[0], names
-    return np.concatenate(images), np.concatenate(labels), names
-
-
-def _load(path, parts, source):
-    """Read a data set's file, or say what is wrong with it.
+def _read_images(archive, parts, source):
+    """Read the parts asked for, one after the other, and the names of the classes from an open .npz archive.
 
     Returns
     -------
     images : ndarray of uint8 of shape (n_images, *source.image_shape)
     labels : ndarray of int64 of shape (n_images,)
     names : ndarray of str of shape (n_classes,)
+    """
+    _check_keys(archive, KEYS)
+    names = _read_array(archive, "label_names")
+    _check_names(names, source.n_classes)
+    images, labels = zip(*(_read_part(archive, part, source) for part in parts), strict=True)
+    if len(parts) == 1:
+        return images[0], labels[0], names
+    return np.concatenate(images), np.concatenate(labels), names
+
+
+def _read_counts(archive):
+    """Read the counts of answers, int64 of shape (n_images, 10), from an open .npz archive."""
+    _check_keys(archive, ("counts",))
+    counts = _read_array(archive, "counts")
+    _check_counts(counts)
+    return counts.astype(np.int64)
+
+
+def _is_of_the_disk(error):
+    """Whether an error is the disk's, not the file's: a wrong offset inside an archive is an invalid seek."""
+    return isinstance(error, OSError) and error.errno != errno.EINVAL
+
+
+def _load(path, read):
+    """Read a data set's file by a function of the open archive, or say what is wrong with it.
 
     Raises
     ------
@@ -148,19 +205,19 @@ def _load(path, parts, source):
     """
     with open(path, "rb") as file:
         try:
-            return _read(file, parts, source)
+            with zipfile.ZipFile(file) as archive:
+                return read(archive)
         except (*DAMAGE, OSError) as error:
-            # a wrong offset inside the archive is an invalid seek; any other OSError is the disk's, not the file's
-            if isinstance(error, OSError) and error.errno != errno.EINVAL:
+            if _is_of_the_disk(error):
                 raise
             raise ValueError(f"{path} cannot be used: {error}; delete it to have it downloaded again.") from error
 
 
-def _from_torchvision(name, folder):
+def _from_torchvision(name, label_names, folder):
     """Download a data set of torchvision's into a folder and return its arrays."""
     from torchvision import datasets
 
-    arrays = {}
+    arrays = {"label_names": np.array(label_names)}
     with warnings.catch_warnings():
         # NumPy 2.4 on the pickles of CIFAR-10: https://github.com/pytorch/vision/issues/9340
         warnings.filterwarnings("ignore", message=r"dtype\(\): align should be passed")
@@ -170,61 +227,285 @@ def _from_torchvision(name, folder):
     return arrays
 
 
+def _download_counts(folder):
+    """Download CIFAR-10H's counts of answers into a folder and return them."""
+    from torchvision.datasets.utils import download_url
+
+    download_url(CIFAR10H_URL, folder, "counts.npy")
+    content = np.load(Path(folder) / "counts.npy", allow_pickle=False)
+    counts = content.astype(np.int64)
+    if not np.array_equal(content, counts):
+        raise ValueError("what came are no whole numbers")
+    _check_counts(counts)
+    return {"counts": counts}
+
+
 def _layout(source):
     """What a file of this data set has to hold, for those who write one by hand."""
     shape = ", ".join(map(str, source.image_shape))
-    n_classes = len(source.target_names)
     return (
         f"an .npz file with x_train and x_test (uint8, (n_images, {shape})), y_train and y_test (integers from 0 to "
-        f"{n_classes - 1}, (n_images,)) and label_names ({n_classes} strings)"
+        f"{source.n_classes - 1}, (n_images,)) and label_names ({source.n_classes} strings)"
     )
 
 
-def _download(path, source):
-    """Download a data set and move its file into place when it is complete, leaving nothing else behind.
+@contextmanager
+def _new_file(path):
+    """Give the path of a file to write in a folder for scratch files, and move it into place when it is complete.
+
+    Nothing else is left behind, and nothing at all if an error is raised.
+    """
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f"{path.stem}-") as folder:
+        complete = Path(folder) / path.name
+        yield complete
+        complete.replace(path)
+
+
+def _check_download_wanted(path, by_hand, download_if_missing):
+    """Refuse a missing file that is not to be downloaded."""
+    if not download_if_missing:
+        raise FileNotFoundError(
+            f"{path} is not there, and download_if_missing=False. Give download_if_missing=True, or put it there "
+            f"yourself: {by_hand}."
+        )
+
+
+@contextmanager
+def _download_errors(path, title, by_hand):
+    """Whatever goes wrong in a download, say what to do instead."""
+    try:
+        yield
+    except Exception as error:
+        raise OSError(
+            f"{title} could not be downloaded ({type(error).__name__}). Try again, or put {path} there yourself: "
+            f"{by_hand}."
+        ) from error
+
+
+def _download_if_missing(path, title, layout, download, download_if_missing):
+    """Download a data set's arrays and write its file, unless it is there.
 
     Raises
     ------
     OSError
-        If the download fails, or the file cannot be written.
+        If there is no file and it is not to be downloaded, the download fails, or the file cannot be written.
     """
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f"{path.stem}-") as folder:
-        try:
-            arrays = source.download(folder)
-        except Exception as error:
-            raise OSError(
-                f"{source.title} could not be downloaded ({type(error).__name__}). Try again, or put {path} there "
-                f"yourself: {_layout(source)}."
-            ) from error
-        complete = Path(folder) / path.name
-        np.savez(complete, label_names=np.array(source.target_names), **arrays)
-        complete.replace(path)
+    if path.exists():
+        return
+    _check_download_wanted(path, layout, download_if_missing)
+    with _new_file(path) as new:
+        with _download_errors(path, title, layout):
+            arrays = download(new.parent)
+        np.savez(new, **arrays)
 
 
-def _fetch(source, *, data_home, subset, download_if_missing, return_X_y):
-    """Find, download if need be, and read a data set: what every fetcher does."""
-    if subset not in tuple(SUBSETS):
-        raise ValueError(f"subset={subset!r} is not known. Give 'train', 'test' or 'all'.")
-    path = Path(get_data_home(data_home)) / source.filename
-    if not path.exists():
-        if not download_if_missing:
-            raise FileNotFoundError(
-                f"{path} is not there, and download_if_missing=False. Give download_if_missing=True, or put it there "
-                f"yourself: {_layout(source)}."
-            )
-        _download(path, source)
-    images, target, target_names = _load(path, SUBSETS[subset], source)
+def _read_dataset(path, source, *, subset, return_X_y):
+    """Read the subset asked for of a file that is there."""
+    images, target, target_names = _load(path, partial(_read_images, parts=SUBSETS[subset], source=source))
     if return_X_y:
         return images, target
     return Bunch(images=images, target=target, target_names=target_names, DESCR=source.description)
+
+
+def _fetch(source, *, data_home, subset, download_if_missing, return_X_y):
+    """Find, download if need be, and read a data set that torchvision has."""
+    _check_subset(subset)
+    path = Path(get_data_home(data_home)) / source.filename
+    _download_if_missing(path, source.title, _layout(source), source.download, download_if_missing)
+    return _read_dataset(path, source, subset=subset, return_X_y=return_X_y)
+
+
+@contextmanager
+def _opened(path):
+    """Give a folder, or a zip file as if it were one: nothing is unpacked."""
+    if path.is_dir():
+        yield path
+    else:
+        with zipfile.ZipFile(path) as archive:
+            yield zipfile.Path(archive)
+
+
+def _read_member(root, name):
+    """Read a file of Tiny ImageNet."""
+    try:
+        return root.joinpath(name).read_bytes()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ValueError(f"it lacks {name}") from error
+    except DAMAGE as error:
+        raise ValueError(f"{name} cannot be read ({str(error) or 'it ends too early'})") from error
+
+
+def _read_table(root, name):
+    """Read the first two of the columns, parted by tabs, of a text file of Tiny ImageNet as a dict."""
+    lines = _read_member(root, name).decode(errors="replace").splitlines()
+    rows = [line.split("\t") for line in lines if line]
+    if not all(len(row) >= 2 for row in rows):
+        raise ValueError(f"{name} has a line of one column, but two or more, parted by tabs, were expected")
+    return {row[0]: row[1] for row in rows}
+
+
+def _read_wnids(root):
+    """Read the WordNet identifiers of Tiny ImageNet's classes, in the order of their labels."""
+    wnids = _read_member(root, "wnids.txt").decode(errors="replace").split()
+    # they become parts of paths
+    known = {wnid for wnid in wnids if re.fullmatch(r"n\d{8}", wnid)}
+    if not len(wnids) == len(known) == TINY_IMAGENET_CLASSES:
+        raise ValueError(
+            f"wnids.txt holds {len(wnids)} words, of which {len(known)} are different identifiers such as n01443537, "
+            f"but {TINY_IMAGENET_CLASSES} of those and nothing else were expected"
+        )
+    return wnids
+
+
+def _read_names(root, wnids):
+    """Read the names of Tiny ImageNet's classes."""
+    words = _read_table(root, "words.txt")
+    nameless = [wnid for wnid in wnids if wnid not in words]
+    if nameless:
+        raise ValueError(f"words.txt lacks names of {len(nameless)} classes, of which {nameless[0]} is the first")
+    return np.array([words[wnid] for wnid in wnids])
+
+
+def _read_val_labels(root, wnids, names):
+    """Read the labels of Tiny ImageNet's validation images."""
+    annotations = _read_table(root, "val/val_annotations.txt")
+    unlabelled = [name for name in names if annotations.get(name) not in wnids]
+    if unlabelled:
+        raise ValueError(
+            f"val/val_annotations.txt lacks a known class for {len(unlabelled)} images, of which {unlabelled[0]} is "
+            "the first"
+        )
+    labels = {wnid: label for label, wnid in enumerate(wnids)}
+    return np.array([labels[annotations[name]] for name in names])
+
+
+def _decode(content, name, image_size):
+    """Decode a JPEG of Tiny ImageNet into an array of uint8 of shape (image_size, image_size, 3)."""
+    try:
+        with Image.open(io.BytesIO(content), formats=["JPEG"]) as file:
+            image = file.convert("RGB")
+    # Pillow raises errors of its own, OSError, SyntaxError, struct.error and more
+    except Exception as error:
+        raise ValueError(f"{name} cannot be decoded ({error})") from error
+    if image.size != (TINY_IMAGENET_SIZE, TINY_IMAGENET_SIZE):
+        raise ValueError(f"{name} has {image.size[0]} x {image.size[1]} pixels, but 64 x 64 were expected")
+    if image_size != TINY_IMAGENET_SIZE:
+        image = image.resize((image_size, image_size), Image.Resampling.BILINEAR)  # antialiases where it shrinks
+    return np.asarray(image)
+
+
+def _decode_all(root, names, image_size):
+    """Decode JPEGs of Tiny ImageNet into an array of uint8 of shape (n_images, image_size, image_size, 3)."""
+    images = np.empty((len(names), image_size, image_size, 3), dtype=np.uint8)
+    for image, name in zip(images, names, strict=True):
+        image[...] = _decode(_read_member(root, name), name, image_size)
+    return images
+
+
+def _decode_tiny_imagenet(root, image_size):
+    """Decode Tiny ImageNet, whose text files are checked before the minutes that its images take."""
+    n_train, n_val = TINY_IMAGENET_PER_CLASS["train"], TINY_IMAGENET_PER_CLASS["val"]
+    wnids = _read_wnids(root)
+    val = [f"val_{i}.JPEG" for i in range(n_val * TINY_IMAGENET_CLASSES)]
+    arrays = {
+        "label_names": _read_names(root, wnids),
+        "y_train": np.repeat(np.arange(TINY_IMAGENET_CLASSES), n_train),
+        "y_test": _read_val_labels(root, wnids, val),
+    }
+    train = [f"train/{wnid}/images/{wnid}_{i}.JPEG" for wnid in wnids for i in range(n_train)]
+    return arrays | {
+        "x_train": _decode_all(root, train, image_size),
+        "x_test": _decode_all(root, [f"val/images/{name}" for name in val], image_size),
+    }
+
+
+def _read_tiny_imagenet(path, image_size):
+    """Decode Tiny ImageNet from a folder or from a zip file in memory, or say what is wrong with it."""
+    try:
+        with _opened(path) as root:
+            inside = root.joinpath(TINY_IMAGENET_FOLDER)
+            return _decode_tiny_imagenet(inside if inside.is_dir() else root, image_size)
+    except (*DAMAGE, OSError) as error:
+        if _is_of_the_disk(error):
+            raise
+        raise ValueError(
+            f"{path} cannot be used: {error}. Give source=the path of the official {TINY_IMAGENET_ZIP}, from "
+            f"{TINY_IMAGENET_URL}, or of the folder {TINY_IMAGENET_FOLDER} in it; or delete a damaged zip file in the "
+            "data folder to have it downloaded again."
+        ) from error
+
+
+def _find_tiny_imagenet_zip(folder, download_if_missing):
+    """Path of Tiny ImageNet's zip file in the data folder, where it is downloaded to unless it is there."""
+    path = folder / TINY_IMAGENET_ZIP
+    if not path.exists():
+        by_hand = f"the file {TINY_IMAGENET_URL}, or give source=its path elsewhere, or the folder that it unpacks to"
+        _check_download_wanted(path, by_hand, download_if_missing)
+        from torchvision.datasets.utils import download_url
+
+        with _new_file(path) as new, _download_errors(path, "Tiny ImageNet", by_hand):
+            download_url(TINY_IMAGENET_URL, str(new.parent), new.name, TINY_IMAGENET_MD5)
+    return path
+
+
+@contextmanager
+def _opened_csv(path):
+    """Open a .csv file, or the only one in a zip file."""
+    if not zipfile.is_zipfile(path):
+        with open(path, "rb") as file:
+            yield file
+        return
+    with zipfile.ZipFile(path) as archive:
+        # macOS adds a twin of each file
+        names = [name for name in archive.namelist() if name.endswith(".csv") and not name.startswith("__MACOSX/")]
+        if len(names) != 1:
+            raise ValueError(f"it holds {len(names)} .csv files, but one was expected")
+        with archive.open(names[0]) as file:
+            yield file
+
+
+def _summarize_trials(trials, n_images):
+    """Median and mean reaction time of each image's trials, without attention checks and faulty records."""
+    trials = trials[trials["is_attn_check"] == 0]
+    image, time = trials["cifar10_test_test_idx"], trials["reaction_time"]
+    if trials.empty:
+        raise ValueError("it holds no trials but attention checks")
+    if not image.isin(range(n_images)).all():
+        raise ValueError(
+            f"cifar10_test_test_idx goes from {image.min():g} to {image.max():g} outside attention checks, but "
+            f"integers from 0 to {n_images - 1} were expected"
+        )
+    times = time[time > 0].groupby(image).agg(["median", "mean"]).reindex(range(n_images))
+    return {"reaction_time": times["median"].to_numpy(), "mean_reaction_time": times["mean"].to_numpy()}
+
+
+def _read_reaction_times(path, n_images):
+    """Read the raw trials of CIFAR-10H, or say what is wrong with them.
+
+    Returns
+    -------
+    dict
+        `reaction_time` and `mean_reaction_time`, each of shape (n_images,), in milliseconds.
+    """
+    try:
+        with _opened_csv(path) as file:
+            trials = pd.read_csv(file, usecols=TRIAL_COLUMNS, dtype=np.float64)
+        return _summarize_trials(trials, n_images)
+    except (*DAMAGE, OSError) as error:
+        if _is_of_the_disk(error):
+            raise
+        raise ValueError(
+            f"raw_trials={str(path)!r} cannot be used: {error}. Give CIFAR-10H's cifar10h-raw.zip or the "
+            f"cifar10h-raw.csv in it, with the columns {', '.join(TRIAL_COLUMNS)}."
+        ) from error
 
 
 _MNIST = _Source(
     title="MNIST",
     filename="mnist.npz",
     image_shape=(28, 28),
-    target_names=tuple("0123456789"),
-    download=partial(_from_torchvision, "MNIST"),
+    n_classes=len(DIGITS),
+    download=partial(_from_torchvision, "MNIST", DIGITS),
     description="""\
 MNIST: handwritten digits
 -------------------------
@@ -242,8 +523,8 @@ _CIFAR10 = _Source(
     title="CIFAR-10",
     filename="cifar10.npz",
     image_shape=(32, 32, 3),
-    target_names=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
-    download=partial(_from_torchvision, "CIFAR10"),
+    n_classes=len(CIFAR10_NAMES),
+    download=partial(_from_torchvision, "CIFAR10", CIFAR10_NAMES),
     description="""\
 CIFAR-10: small photographs of objects
 --------------------------------------
@@ -256,6 +537,30 @@ Citation: Krizhevsky, A. (2009). Learning multiple layers of features from tiny 
 Toronto.
 """,
 )
+
+_TINY_IMAGENET_DESCRIPTION = """\
+Tiny ImageNet: small photographs of two hundred kinds of things
+---------------------------------------------------------------
+What: colour images of 64 x 64 pixels, or of fewer if they were resized, uint8, red, green and blue last, of 200 of
+ImageNet's kinds of things; grey ones have three equal channels.
+Sizes: 100,000 training images, 500 a class, and 10,000 test images, 50 a class. The test images are the official
+validation images; the labels of the official test images are not published.
+Origin: images of ImageNet, cut and scaled for a course at Stanford University.
+Licence: none stated; ImageNet's terms of access allow research and education that are not commercial.
+Citation: Le, Y. and Yang, X. (2015). Tiny ImageNet visual recognition challenge. CS 231N, Stanford University.
+"""
+
+_CIFAR10H_DESCRIPTION = """\
+CIFAR-10H: what people see in the test images of CIFAR-10
+---------------------------------------------------------
+What: for each of CIFAR-10's test images, in their order, how many people chose each of its ten classes.
+Sizes: 10,000 images of 47 to 63 answers, about 51 on average.
+Origin: 2,571 people on Amazon Mechanical Turk, who answered 200 images and 10 attention checks each. The raw trials
+are of all of them; the counts leave a few people out.
+Licence: CC BY-NC-SA 4.0.
+Citation: Peterson, J. C., Battleday, R. M., Griffiths, T. L. and Russakovsky, O. (2019). Human uncertainty makes
+classification more robust. Proceedings of the IEEE/CVF International Conference on Computer Vision, 9617-9626.
+"""
 
 
 def fetch_mnist(*, data_home=None, subset="train", download_if_missing=True, return_X_y=False):
@@ -382,3 +687,179 @@ def fetch_cifar10(*, data_home=None, subset="train", download_if_missing=True, r
     return _fetch(
         _CIFAR10, data_home=data_home, subset=subset, download_if_missing=download_if_missing, return_X_y=return_X_y
     )
+
+
+def fetch_cifar10h(*, data_home=None, raw_trials=None, download_if_missing=True):
+    """Load CIFAR-10H, how people classified the 10,000 test images of CIFAR-10.
+
+    The data are read from `cifar10h.npz` in the data folder, which is downloaded through torchvision if it is not
+    there. Row i of every array is about image i of ``fetch_cifar10(subset="test")``.
+
+    Parameters
+    ----------
+    data_home : str or path-like, default=None
+        Folder of the file. By default :func:`sklearn.datasets.get_data_home` says: `SCIKIT_LEARN_DATA` in the
+        environment, or `~/scikit_learn_data`.
+    raw_trials : str or path-like, default=None
+        CIFAR-10H's `cifar10h-raw.zip` or the `cifar10h-raw.csv` in it, for reaction times. It is read each time.
+    download_if_missing : bool, default=True
+        If False, a missing file is an error instead.
+
+    Returns
+    -------
+    dataset : :class:`sklearn.utils.Bunch`
+        With the attributes
+
+        counts : ndarray of int64 of shape (n_images, 10)
+            Number of people who chose each class.
+        probabilities : ndarray of float64 of shape (n_images, 10)
+            Their shares; each row sums to 1.
+        entropy : ndarray of float64 of shape (n_images,)
+            Entropy of the shares in nats: from 0, all agree, to log(10).
+        reaction_time, mean_reaction_time : ndarray of float64 of shape (n_images,)
+            Median and mean reaction time in milliseconds, only if `raw_trials` is given. Attention checks are left
+            out, and so are times that are not above 0, of which the official file has a few; nan where no trial is
+            left. Long pauses move the mean much more than the median.
+        target_names : ndarray of str of shape (10,)
+            Names of the classes.
+        frame : :class:`pandas.DataFrame`
+            A row for each image, with the columns `entropy`, `n_answers`, `label`, the class that most people chose
+            (the first of equals, as an index into `target_names`), and, if `raw_trials` is given, `reaction_time` and
+            `mean_reaction_time`. The true classes are those of :func:`fetch_cifar10`.
+        DESCR : str
+            Origin, sizes, licence and citation.
+
+    Raises
+    ------
+    ValueError
+        If the file or `raw_trials` is damaged or not that of CIFAR-10H.
+    OSError
+        If the file is not there and is not to be downloaded, or cannot be, or if `raw_trials` is not there.
+
+    References
+    ----------
+    Peterson, Battleday, Griffiths and Russakovsky (2019). Human uncertainty makes classification more robust.
+    Proceedings of the IEEE/CVF International Conference on Computer Vision, 9617-9626.
+
+    Examples
+    --------
+    A file put there by hand is read like the one that is downloaded, and may hold fewer images:
+
+    >>> import numpy as np, tempfile
+    >>> cat, airplane_or_ship = [0, 0, 0, 50, 0, 0, 0, 0, 0, 0], [25, 0, 0, 0, 0, 0, 0, 0, 25, 0]
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.savez(f"{folder}/cifar10h.npz", counts=[cat, airplane_or_ship])
+    ...     people = fetch_cifar10h(data_home=folder)
+    >>> people.frame.round(3)
+       entropy  n_answers  label
+    0    0.000         50      3
+    1    0.693         50      0
+    """
+    if raw_trials is not None:
+        _check_there("raw_trials", raw_trials)
+    path = Path(get_data_home(data_home)) / "cifar10h.npz"
+    _download_if_missing(path, "CIFAR-10H", CIFAR10H_LAYOUT, _download_counts, download_if_missing)
+    counts = _load(path, _read_counts)
+    n_answers = counts.sum(axis=1)
+    probabilities = counts / n_answers[:, None]
+    entropy = entr(probabilities).sum(axis=1)
+    times = {} if raw_trials is None else _read_reaction_times(raw_trials, len(counts))
+    return Bunch(
+        counts=counts,
+        probabilities=probabilities,
+        entropy=entropy,
+        **times,
+        target_names=np.array(CIFAR10_NAMES),
+        frame=pd.DataFrame({"entropy": entropy, "n_answers": n_answers, "label": counts.argmax(axis=1), **times}),
+        DESCR=_CIFAR10H_DESCRIPTION,
+    )
+
+
+def fetch_tiny_imagenet(
+    *, data_home=None, subset="train", image_size=64, source=None, download_if_missing=True, return_X_y=False
+):
+    """Load Tiny ImageNet, 110,000 colour photographs of 200 kinds of things.
+
+    The data are read from `tiny_imagenet_64.npz` in the data folder, and for another `image_size` from a file of that
+    number. If it is not there, it is made from the official `tiny-imagenet-200.zip` in the data folder, which is
+    downloaded through torchvision (248 MB) if it is not there either. That takes a minute or two, up to 3 GB of memory
+    and, with 64 pixels, 1.4 GB on disk. Afterwards the zip file is needed only for other sizes.
+
+    Parameters
+    ----------
+    data_home : str or path-like, default=None
+        Folder of the files. By default :func:`sklearn.datasets.get_data_home` says: `SCIKIT_LEARN_DATA` in the
+        environment, or `~/scikit_learn_data`.
+    subset : {"train", "test", "all"}, default="train"
+        The 100,000 training images, the 10,000 official validation images, whose labels are known where those of the
+        official test images are not, or both in this order.
+    image_size : int, default=64
+        Height and width in pixels, at most 64. Smaller images are resized with antialiasing.
+    source : str or path-like, default=None
+        The official zip file elsewhere, or the folder that it unpacks to. It is read only if the file of decoded images
+        is not there.
+    download_if_missing : bool, default=True
+        If False, a file that would have to be downloaded is an error instead.
+    return_X_y : bool, default=False
+        If True, return `(images, target)` instead of a Bunch.
+
+    Returns
+    -------
+    dataset : :class:`sklearn.utils.Bunch`
+        With the attributes
+
+        images : ndarray of uint8 of shape (n_images, image_size, image_size, 3)
+            Red, green and blue, from 0 to 255.
+        target : ndarray of int64 of shape (n_images,)
+            Index of each image's class in `target_names`, in the order of the official `wnids.txt`.
+        target_names : ndarray of str of shape (200,)
+            Names of the classes, as in the official `words.txt`.
+        DESCR : str
+            Origin, sizes, licence and citation.
+
+    (images, target) : tuple if `return_X_y` is True
+
+    Raises
+    ------
+    ValueError
+        If `subset` or `image_size` is none of those, or if a file is damaged or not that of Tiny ImageNet.
+    OSError
+        If `source` is not there, or if a file is not there and is not to be downloaded, or cannot be.
+
+    References
+    ----------
+    Le and Yang (2015). Tiny ImageNet visual recognition challenge. CS 231N, Stanford University.
+
+    Examples
+    --------
+    A file put there by hand is read like the one that is made from the zip file, and may hold fewer images:
+
+    >>> import numpy as np, tempfile
+    >>> images, labels = np.zeros((2, 8, 8, 3), dtype=np.uint8), np.array([0, 199])
+    >>> names = [f"kind {label}" for label in range(200)]
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.savez(f"{folder}/tiny_imagenet_8.npz", x_train=images, y_train=labels, x_test=images, y_test=labels,
+    ...              label_names=names)
+    ...     photographs = fetch_tiny_imagenet(data_home=folder, image_size=8)
+    >>> photographs.images.shape, photographs.target_names[photographs.target].tolist()
+    ((2, 8, 8, 3), ['kind 0', 'kind 199'])
+    """
+    _check_subset(subset)
+    if not (isinstance(image_size, Integral) and 1 <= image_size <= TINY_IMAGENET_SIZE):
+        raise ValueError(f"image_size={image_size!r} must be an int from 1 to 64, the size of the official images.")
+    image_size = int(image_size)
+    dataset = _Source(
+        title="Tiny ImageNet",
+        filename=f"tiny_imagenet_{image_size}.npz",
+        image_shape=(image_size, image_size, 3),
+        n_classes=TINY_IMAGENET_CLASSES,
+        description=_TINY_IMAGENET_DESCRIPTION,
+    )
+    path = Path(get_data_home(data_home)) / dataset.filename
+    if not path.exists():
+        if source is None:
+            source = _find_tiny_imagenet_zip(path.parent, download_if_missing)
+        _check_there("source", source)
+        with _new_file(path) as new:
+            np.savez(new, **_read_tiny_imagenet(Path(source), image_size))
+    return _read_dataset(path, dataset, subset=subset, return_X_y=return_X_y)

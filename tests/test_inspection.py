@@ -5,6 +5,8 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from captum.attr import Occlusion
 from numpydoc.docscrape import FunctionDoc
 from sklearn.datasets import load_digits
 from sklearn.exceptions import NotFittedError
@@ -186,6 +188,24 @@ def test_attribution_maps_equal_a_naive_ablation_of_patches(shape, fill):
                 drop = model.predict_proba(X)[index, column] - model.predict_proba(changed)[0, column]
                 assert maps[index, row, place] == pytest.approx(drop, abs=1e-12)
     assert np.abs(maps).max() > 0.01
+
+
+@pytest.mark.parametrize("patch_size", [2, 3])  # 3 does not divide the 8 pixels
+@pytest.mark.parametrize("fill", [None, 5.0])
+def test_attribution_maps_equal_captums_occlusion(fitted, images, patch_size, fill):
+    X, labels = images[0][:6], images[1][5::-1]
+    baseline = X.mean(axis=(1, 2), keepdims=True) if fill is None else fill
+    captum = Occlusion(lambda inputs: torch.from_numpy(fitted.predict_proba(inputs.numpy())))
+    expected = captum.attribute(
+        torch.from_numpy(X),
+        sliding_window_shapes=(patch_size, patch_size),
+        strides=(patch_size, patch_size),
+        baselines=torch.from_numpy(np.broadcast_to(baseline, X.shape).copy()),
+        target=torch.from_numpy(np.searchsorted(fitted.classes_, labels)),
+    )
+    maps = attribution_map(fitted, X, labels, patch_size=patch_size, fill=fill)
+    assert np.abs(maps).max() > 0.01
+    assert np.allclose(maps, expected.numpy(), rtol=0, atol=1e-5)
 
 
 def test_attribution_asks_for_the_predicted_class_unless_told(fitted, images):
