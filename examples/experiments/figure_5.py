@@ -1,0 +1,205 @@
+"""Figure 5 of Butkus et al. (2026): breadth, depth and time together.
+
+Lattices are trained over a grid of all three pressures and pruned on the training images, except for their steps.
+Everything else is measured on test images, and of the pruned lattices. They are those of figure 3 and others that pay
+for time too: with the same folder for --memory, what figure 3 has trained is not trained again.
+
+    python examples/experiments/figure_5.py --scale small
+
+writes figure_5.png, figure_5_accuracy.png and figure_5_errors.png; figure_5_models.csv (a row for each model),
+figure_5_pressures.csv (means over seeds), figure_5_errors.csv (error consistency of all pairs of models) and
+figure_5_claims.csv.
+"""
+
+from functools import partial
+from itertools import combinations, product
+
+import common
+import figure_3
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from sklearn.linear_model import LinearRegression
+
+from growlattice import LatticeClassifier
+from growlattice.analysis import embed_models, error_consistency_matrix, output_divergence
+from growlattice.inspection import ParetoDisplay, PressureGridDisplay
+from growlattice.metrics import pareto_front
+
+# Breadth and depth pressures, time pressures, and the accuracy that the Pareto set must reach.
+SETTINGS = {
+    "small": {"space": [0.3, 3.0, 30.0], "time": [0.0, 0.3, 1.0], "threshold": 0.85},
+    "full": {"space": figure_3.SETTINGS["full"]["pressures"], "time": [0.0, 0.2, 0.4, 0.6, 0.8, 1.0], "threshold": 0.7},
+    "smoke": {"space": [0.1, 1.0], "time": [0.0, 1.0], "threshold": 0.1},
+}
+PRESSURES = ["breadth_pressure", "depth_pressure", "time_pressure"]
+RESOURCES = ["channels_used", "layers_used", "time_used"]
+ABOVE = {
+    "loc": "lower left",
+    "bbox_to_anchor": (0, 1),
+    "ncols": 2,
+    "frameon": False,
+    "fontsize": "small",
+    "columnspacing": 1,
+}
+LABELS = {"channels_used": "channels used", "layers_used": "layers used", "time_used": "time used (steps)"}
+
+
+def measure(lattice, data):
+    """What a fitted lattice came to: a row of the table, and its probabilities for the test images."""
+    pruned = common.prune(lattice, data.X_train, data.y_train)
+    row = {name: getattr(lattice, name) for name in PRESSURES} | {"seed": lattice.random_state}
+    row |= {"channels_used": 0.0, "layers_used": 0}
+    if pruned is not None:
+        row |= {"channels_used": pruned.channels_used_, "layers_used": pruned.layers_used_}
+    left = pruned or lattice
+    probas = left.predict_proba(data.X_test).astype(np.float32)
+    row["time_used"] = left.time_used(data.X_test).mean()
+    row["accuracy"] = np.mean(left.classes_[probas.argmax(axis=1)] == data.y_test)
+    return row, probas
+
+
+def consistency_of_groups(consistency, resource):
+    """Mean error consistency within the third of the models that uses least of a resource, the most, and between."""
+    third = max(len(resource) // 3, 2)
+    order = np.argsort(resource, kind="stable")
+    least, most = order[:third], order[-third:]
+    pairs = np.triu_indices(third, k=1)
+    within = [consistency[np.ix_(group, group)][pairs].mean() for group in (least, most)]
+    return *within, consistency[np.ix_(least, most)].mean()
+
+
+def explained(inputs, output):
+    """Share of the variance of ranks that a linear model explains."""
+    inputs, output = pd.DataFrame(inputs).rank(), pd.Series(output).rank()
+    return LinearRegression().fit(inputs, output).score(inputs, output) if output.nunique() > 1 else np.nan
+
+
+def table_of_claims(models, consistency, places):
+    """What the figure is to show, as numbers with intervals over seeds."""
+    seeds = [np.flatnonzero(models["seed"] == seed) for seed in models["seed"].unique()]
+    rows = []
+    for pressure in PRESSURES:
+        by_pressure = models.groupby(["seed", pressure])["accuracy"].mean().unstack()
+        gap = by_pressure.iloc[:, 0] - by_pressure.iloc[:, -1]
+        rows.append(common.claim(f"accuracy, lowest minus highest {pressure}", gap))
+    fronts = [models.iloc[seed].query("pareto_of_seed") for seed in seeds]
+    rows.append(common.claim("Pareto set: models", [len(front) for front in fronts]))
+    for name in RESOURCES:
+        ranges = [front[name].max() - front[name].min() for front in fronts]
+        rows.append(common.claim(f"Pareto set: {name}, largest minus smallest", ranges))
+    for a, b in combinations(RESOURCES, 2):
+        correlations = [common.rank_correlation(front[a], front[b]) for front in fronts]
+        rows.append(common.claim(f"Pareto set: rank correlation of {a} and {b}", correlations))
+    for name in RESOURCES:
+        groups = [consistency_of_groups(consistency[np.ix_(s, s)], models[name].to_numpy()[s]) for s in seeds]
+        least, most, between = np.transpose(groups)
+        rows.append(common.claim(f"error consistency within least {name}", least))
+        rows.append(common.claim(f"error consistency within most {name}", most))
+        rows.append(common.claim(f"error consistency between least and most {name}", between))
+        rows.append(common.claim(f"error consistency, within least minus between, {name}", least - between))
+    places = pd.DataFrame(places, columns=["x", "y"], index=models.index).assign(accuracy=models["accuracy"])
+    for name in ["accuracy", *RESOURCES]:
+        of_map = [explained(places.iloc[s][["x", "y"]], models[name].iloc[s]) for s in seeds]
+        rows.append(
+            common.claim(f"map explains of the ranks of {name} (chance: {2 / (len(seeds[0]) - 1):.2f})", of_map)
+        )
+        if name != "accuracy":
+            of_accuracy = [explained(places.iloc[s][["accuracy"]], models[name].iloc[s]) for s in seeds]
+            of_both = [explained(places.iloc[s], models[name].iloc[s]) for s in seeds]
+            gain = np.subtract(of_both, of_accuracy)
+            rows.append(common.claim(f"map explains of the ranks of {name}, beyond accuracy", gain))
+    return pd.DataFrame(rows)
+
+
+def draw_accuracy(means):
+    """Accuracy over breadth and depth pressures, for each time pressure."""
+    levels = means["time_pressure"].unique()
+    figure, axes = plt.subplots(1, len(levels), figsize=(4.6 * len(levels), 3.8), layout="constrained", squeeze=False)
+    shown = means["accuracy"].min(), means["accuracy"].max()
+    for ax, (level, rows) in zip(axes.flat, means.groupby("time_pressure"), strict=True):
+        PressureGridDisplay.from_frame(rows, x="depth_pressure", y="breadth_pressure", value="accuracy", ax=ax)
+        picture = ax.images[0]
+        picture.set_clim(*shown)
+        for text in ax.texts:  # the display chose their colours for shades of its own
+            red, green, blue, _ = picture.to_rgba(float(text.get_text()))
+            text.set_color("black" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 else "white")
+        ax.set_title(f"time pressure {level:g}")
+    return figure
+
+
+def draw_trade_offs(models, places, threshold):
+    """The Pareto set by pairs of resources, and the map of outputs shaded by accuracy and by each resource."""
+    figure, axes = plt.subplots(2, 4, figsize=(17, 8), layout="constrained")
+    enough = models[models["accuracy"] >= threshold].rename(columns=LABELS)
+    for ax, (a, b) in zip(axes[0], combinations(LABELS.values(), 2), strict=False):
+        ParetoDisplay(enough[a], enough[b], enough["pareto"]).plot(ax)
+        ax.lines[-1].set_linestyle("none")  # the set is a surface over three resources, not a line
+        ax.legend(["beaten by another", "Pareto set"], **ABOVE)
+        ax.locator_params(integer=True)
+    points = axes[0, 3].scatter(models["channels_used"], models["accuracy"], c=models["layers_used"], cmap="viridis")
+    figure.colorbar(points, ax=axes[0, 3], label=LABELS["layers_used"])
+    axes[0, 3].axhline(threshold, color="0.6", linestyle="--", label="Pareto set: from here upwards")
+    axes[0, 3].set(xlabel=LABELS["channels_used"], ylabel="accuracy")
+    axes[0, 3].legend(**ABOVE)
+    for ax, name in zip(axes[1], ["accuracy", *RESOURCES], strict=True):
+        points = ax.scatter(*places.T, c=models[name], cmap="viridis", edgecolor="0.5", linewidth=0.5)
+        figure.colorbar(points, ax=ax, label=LABELS.get(name, name))
+        ax.set(xlabel="MDS of outputs, first axis (√bit)", ylabel="second axis (√bit)")
+        ax.set_aspect("equal", adjustable="datalim")
+    return figure
+
+
+def draw_errors(consistency, models):
+    """Error consistency of all pairs of models, sorted by each resource."""
+    figure, axes = plt.subplots(1, 3, figsize=(15, 4.8), layout="constrained")
+    unequal = consistency[~np.eye(len(consistency), dtype=bool)]
+    for ax, name in zip(axes, RESOURCES, strict=True):
+        order = np.argsort(models[name], kind="stable").to_numpy()
+        picture = ax.imshow(consistency[np.ix_(order, order)], vmin=unequal.min(), vmax=unequal.max(), cmap="viridis")
+        ax.set(title=f"sorted by {LABELS[name]}", xlabel="model, least to most", ylabel="model, least to most")
+    figure.colorbar(picture, ax=axes, label="error consistency (Cohen's kappa)")
+    return figure
+
+
+def main():
+    """Train, measure, draw."""
+    options = common.arguments(__doc__)
+    shared, settings = figure_3.SETTINGS[options.scale], SETTINGS[options.scale]
+    data = common.images(scale=options.scale, **shared["data"])
+    cells = product(settings["space"], settings["space"], settings["time"], range(shared["n_seeds"]))
+    lattices = [
+        LatticeClassifier(
+            **dict(zip(PRESSURES, pressures, strict=True)),
+            random_state=seed,
+            compact_every=None,  # as in figure 3
+            device=options.device,
+            memory=options.memory,
+            **shared["lattice"],
+        )
+        for *pressures, seed in cells
+    ]
+    lattices = common.train(lattices, data.X_train, data.y_train, options.n_jobs)
+    rows, probas = zip(
+        *common.in_parallel(partial(measure, data=data), lattices, options.n_jobs, "measured"), strict=True
+    )
+    models, probas = pd.DataFrame(rows), np.stack(probas)  # probas: (n_models, n_images, n_classes)
+    models[["pareto", "pareto_of_seed"]] = False
+    enough = models[models["accuracy"] >= settings["threshold"]]
+    models.loc[enough.index, "pareto"] = pareto_front(enough, minimize=RESOURCES)
+    for _, group in enough.groupby("seed"):
+        models.loc[group.index, "pareto_of_seed"] = pareto_front(group, minimize=RESOURCES)
+    consistency = error_consistency_matrix(probas.argmax(axis=2) == np.searchsorted(lattices[0].classes_, data.y_test))
+    places = embed_models(output_divergence(probas), random_state=0)
+    means = common.over_seeds(models, PRESSURES, ["accuracy", *RESOURCES])
+    common.report(models.assign(map_x=places[:, 0], map_y=places[:, 1]), options.out, "figure_5_models")
+    common.report(means, options.out, "figure_5_pressures")
+    common.report(table_of_claims(models, consistency, places), options.out, "figure_5_claims")
+    pd.DataFrame(consistency).to_csv(options.out / "figure_5_errors.csv", index=False)
+    common.save(draw_trade_offs(models, places, settings["threshold"]), options.out, "figure_5")
+    common.save(draw_accuracy(means), options.out, "figure_5_accuracy")
+    common.save(draw_errors(consistency, models), options.out, "figure_5_errors")
+
+
+if __name__ == "__main__":
+    main()
