@@ -24,7 +24,10 @@ SCRIPTS = {
         ["figure_4"],
         {
             "figure_4_pressures": (4, ["time_selection", "time_cost", "time_used_low", "accuracy_high", "n_seeds"]),
-            "figure_4_occlusion": (16, ["data", "interval_over", "n", "share", "time_used", "rise_low", "rise_high"]),
+            "figure_4_occlusion": (
+                24,
+                ["data", "time_pressure", "interval_over", "n", "share", "time_used", "rise_low", "rise_high"],
+            ),
             "figure_4_people": (2, ["measure", "unit", "n", "correlation", "low", "high"]),
             "figure_4_images": (450, ["row", "label", "time_used", "right", "entropy"]),
         },
