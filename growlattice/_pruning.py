@@ -105,45 +105,45 @@ def cut(tensors, had, mask, steps_left):
 
 
 def compact_net(net):
-    """Let a net's training go on without what has come to nothing.
+    """Let a net's training go on without what its pressures have brought to nothing.
 
-    The bar falls with the learning rate: what training cannot make up for any more has to be nearer to zero to go.
+    The bar for channels falls with the learning rate: what training cannot make up for any more has to be nearer to
+    zero to go. Steps wait for the full price, because a lattice takes its time only once it has learned something.
 
     Parameters
     ----------
     net : LatticeNet
         After an epoch of training.
     """
-    had, has_steps = net.module_.mask, net.module_.steps_left
-    mask, steps_left = come_to_nothing(net.module_, net.step_weights_, SILENT * net.lr_share)
-    if steps_left < has_steps or not torch.equal(mask, had):
-        moments = cut(net.moments(), had, mask, steps_left)
-        net.take_over(compact(net.module_, mask, steps_left), moments)
+    lattice, prices = net.module_, net.pressures
+    mask, steps_left = lattice.mask, lattice.steps_left
+    if prices["breadth"] or prices["depth"]:
+        mask = channels_above(SILENT * net.lr_share, lattice)
+    if prices["time"] and net.ramp_ == 1:
+        steps_left = steps_in_use(net.step_weights_)
+    if steps_left < lattice.steps_left or not torch.equal(mask, lattice.mask):
+        moments = cut(net.moments(), lattice.mask, mask, steps_left)
+        net.take_over(compact(lattice, mask, steps_left), moments)
 
 
-def come_to_nothing(lattice, step_weights, bar=SILENT):
-    """What is left of a lattice in training without what the pressures have brought to nothing.
-
-    Parameters
-    ----------
-    lattice : Lattice
-    step_weights : tensor of shape (n_steps,)
-        Time-selection weights, averaged over images.
-    bar : float
-        Magnitude that a channel needs to stay.
-
-    Returns
-    -------
-    mask : tensor of bool of shape (n_layers, n_channels)
-        With at least the strongest channel of the first layer.
-    steps_left : int
-        At least 1.
-    """
+def channels_above(bar, lattice):
+    """The mask of the channels whose magnitude reaches a bar, and of the strongest of the first layer in any case."""
     magnitude = lattice.channel_magnitude().detach()
     mask = lattice.mask & (magnitude >= bar)
     mask[0, magnitude[0].argmax()] = True
+    return settle(mask)
+
+
+def steps_in_use(step_weights):
+    """How many steps are left without trailing ones of next to no weight; at least 1.
+
+    Examples
+    --------
+    >>> steps_in_use(torch.tensor([0.6, 0.395, 0.005]))
+    2
+    """
     from_here_on = step_weights.flip(0).cumsum(0).flip(0)
-    return settle(mask), max(1, int((from_here_on >= UNUSED).sum()))
+    return max(1, int((from_here_on >= UNUSED).sum()))
 
 
 def build(config, tensors):

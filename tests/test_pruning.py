@@ -12,7 +12,16 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from growlattice._batches import Batches
 from growlattice._net import LatticeNet, seeded_generator
-from growlattice._pruning import come_to_nothing, compact, compact_net, prune_lattice, search_mask, search_steps, settle
+from growlattice._pruning import (
+    channels_above,
+    compact,
+    compact_net,
+    prune_lattice,
+    search_mask,
+    search_steps,
+    settle,
+    steps_in_use,
+)
 
 from .test_lattice import make_images, make_lattice
 
@@ -208,24 +217,38 @@ def test_the_optimizer_stays_and_its_moments_are_those_of_what_is_left():
     assert after["lateral.0.weight.step"] == before["lateral.0.weight.step"] == 3
 
 
-def test_what_is_below_the_bar_has_come_to_nothing_but_one_channel_stays():
-    lattice = make_lattice(n_steps=3)
-    magnitude, even = lattice.channel_magnitude(), torch.full((3,), 1 / 3)
-    bar = float(magnitude.detach().median())
-    mask, steps_left = come_to_nothing(lattice, even, bar)
-    assert torch.equal(mask, settle(magnitude >= bar)) and steps_left == 3
-    mask, _ = come_to_nothing(lattice, even, 100.0)
-    assert mask.nonzero().tolist() == [[0, int(magnitude[0].argmax())]]
-    smaller = compact(lattice, MASK)
-    assert torch.equal(come_to_nothing(smaller, even)[0], MASK)
+def test_channels_below_the_bar_go_but_one_stays():
+    lattice = make_lattice()
+    magnitude = lattice.channel_magnitude().detach()
+    bar = float(magnitude.median())
+    assert torch.equal(channels_above(bar, lattice), settle(magnitude >= bar))
+    assert channels_above(100.0, lattice).nonzero().tolist() == [[0, int(magnitude[0].argmax())]]
+    assert torch.equal(channels_above(0.01, compact(lattice, MASK)), MASK)
 
 
 @pytest.mark.parametrize(
     "step_weights, steps_left",
     [([0.2, 0.3, 0.5], 3), ([0.6, 0.395, 0.005], 2), ([0.99, 0.004, 0.006], 2), ([0.995, 0.002, 0.003], 1)],
 )
-def test_trailing_steps_of_no_weight_have_come_to_nothing(step_weights, steps_left):
-    assert come_to_nothing(make_lattice(n_steps=3), torch.tensor(step_weights))[1] == steps_left
+def test_trailing_steps_of_no_weight_go(step_weights, steps_left):
+    assert steps_in_use(torch.tensor(step_weights)) == steps_left
+
+
+@pytest.mark.parametrize("pressure, ramp, steps_left", [(0.1, 1.0, 1), (0.1, 0.9, 3), (0.0, 1.0, 3)])
+def test_steps_go_only_at_the_full_price_of_time(pressure, ramp, steps_left):
+    net = net_of(make_lattice(n_steps=3), pressures={"breadth": 0.0, "depth": 0.0, "time": pressure})
+    net.ramp_, net.step_weights_ = ramp, torch.tensor([0.995, 0.002, 0.003])
+    compact_net(net)
+    assert net.module_.steps_left == steps_left
+
+
+def test_channels_go_only_if_they_have_a_price():
+    lattice = without_use(make_lattice(), MASK)
+    for prices, mask in (((0.1, 0.0), MASK), ((0.0, 0.1), MASK), ((0.0, 0.0), lattice.mask)):
+        net = net_of(lattice, pressures=dict(zip(("breadth", "depth", "time"), (*prices, 0.1), strict=True)))
+        net.ramp_, net.step_weights_ = 0.0, torch.full((3,), 1 / 3)
+        compact_net(net)
+        assert torch.equal(net.module_.mask, mask)
 
 
 def test_the_bar_falls_with_the_learning_rate():
