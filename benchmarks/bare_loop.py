@@ -12,6 +12,7 @@ import math
 import time
 
 import numpy as np
+import pandas as pd
 import torch
 from sklearn.datasets import load_digits
 from torch import nn
@@ -89,35 +90,46 @@ def bare_fit(images, labels, n_epochs, batch_size=32, lr=1e-2):
 
 
 def compare(name, images, labels, n_epochs, repeats):
+    """A row: medians over the repeats, their ratio, and the spread of the paired ratios."""
     seconds = {"bare": [], "LatticeClassifier": []}
     for repeat in range(repeats + 1):
         start = time.perf_counter()
         bare_fit(images, labels, n_epochs)
         between = time.perf_counter()
-        LatticeClassifier(max_epochs=n_epochs, random_state=0).fit(images, labels)
+        LatticeClassifier(max_epochs=n_epochs, device="cpu", random_state=0).fit(images, labels)
         end = time.perf_counter()
         if repeat:  # the first round warms up
             seconds["bare"].append(between - start)
             seconds["LatticeClassifier"].append(end - between)
     bare, ours = (np.array(values) for values in seconds.values())
-    print(
-        f"{name}: bare {np.median(bare):.2f} s, LatticeClassifier {np.median(ours):.2f} s, "
-        f"ratio of medians {np.median(ours) / np.median(bare):.3f}, "
-        f"paired ratios {(ours / bare).min():.3f} to {(ours / bare).max():.3f}",
-        flush=True,
-    )
+    return {
+        "data": name,
+        "bare, s": np.median(bare),
+        "LatticeClassifier, s": np.median(ours),
+        "ratio": np.median(ours) / np.median(bare),
+        "lowest": (ours / bare).min(),
+        "highest": (ours / bare).max(),
+    }
+
+
+def measure(repeats=5, n_epochs=10, n_images=320):
+    """A row for digits, and one for so many images of 32x32x3."""
+    digits, labels = load_digits(return_X_y=True)
+    digits = digits.reshape(-1, 1, 8, 8).astype(np.float32)
+    rng = np.random.RandomState(0)
+    images = rng.randint(0, 256, size=(n_images, 3, 32, 32), dtype=np.uint8)
+    return [
+        compare("digits", digits, labels, n_epochs, repeats),
+        compare("32x32x3 images", images, rng.randint(0, 10, size=n_images), n_epochs, repeats),
+    ]
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=5)
-    repeats = parser.parse_args().repeats
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {repeats} repeats")
-    digits, labels = load_digits(return_X_y=True)
-    compare("digits", digits.reshape(-1, 1, 8, 8).astype(np.float32), labels, n_epochs=10, repeats=repeats)
-    rng = np.random.RandomState(0)
-    images = rng.randint(0, 256, size=(320, 3, 32, 32), dtype=np.uint8)
-    compare("32x32x3 images", images, rng.randint(0, 10, size=320), n_epochs=10, repeats=repeats)
+    rows = measure(parser.parse_args().repeats)
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
+    print(pd.DataFrame(rows).to_string(index=False, na_rep="", float_format="{:.3g}".format))
 
 
 if __name__ == "__main__":

@@ -5,11 +5,13 @@
 `fit` is stopped after 40 batches, when every buffer that training will ever need is there.
 """
 
+import json
 import resource
 import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 from skorch.callbacks import Callback
 
 from growlattice import LatticeClassifier
@@ -36,10 +38,10 @@ def measure_fit(n_images):
     X, y = images(n_images), np.arange(n_images) % 10
     before = peak_mb()
     try:
-        LatticeClassifier(callbacks=[StopAfter(40)], random_state=0).fit(X, y)
+        LatticeClassifier(callbacks=[StopAfter(40)], max_epochs=1, random_state=0).fit(X, y)
     except KeyboardInterrupt:
         pass
-    print(f"fit on {n_images} images: {peak_mb() - before:.0f} MB beside the caller's {X.nbytes / 2**20:.0f} MB")
+    return {"call": "fit", "images": n_images, "peak, MB": peak_mb() - before, "caller's images, MB": X.nbytes / 2**20}
 
 
 def measure_predict(n_images):
@@ -48,12 +50,26 @@ def measure_predict(n_images):
     clf.predict_proba(X[:1000])
     before = peak_mb()
     probas = clf.predict_proba(X)
-    print(f"predict_proba on {n_images} images: {peak_mb() - before:.0f} MB, outputs {probas.nbytes / 2**20:.1f} MB")
+    return {
+        "call": "predict_proba",
+        "images": n_images,
+        "peak, MB": peak_mb() - before,
+        "caller's images, MB": X.nbytes / 2**20,
+        "outputs, MB": probas.nbytes / 2**20,
+    }
+
+
+def measure(n_images=50000):
+    """Rows of fit, and of predict on a tenth of the images and on all; peaks come on top of the caller's images."""
+    rows = []
+    for call, number in (("fit", n_images), ("predict", n_images // 10), ("predict", n_images)):
+        command = [sys.executable, __file__, call, str(number)]
+        rows.append(json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout))
+    return rows
 
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        {"fit": measure_fit, "predict": measure_predict}[sys.argv[1]](int(sys.argv[2]))
+        print(json.dumps({"fit": measure_fit, "predict": measure_predict}[sys.argv[1]](int(sys.argv[2]))))
     else:
-        for arguments in (["fit", "50000"], ["predict", "5000"], ["predict", "50000"]):
-            subprocess.run([sys.executable, __file__, *arguments], check=True)
+        print(pd.DataFrame(measure()).to_string(index=False, na_rep="", float_format="{:.3g}".format))

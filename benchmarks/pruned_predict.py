@@ -12,6 +12,7 @@ import copy
 import time
 
 import numpy as np
+import pandas as pd
 import torch
 from sklearn.datasets import load_digits
 
@@ -53,6 +54,42 @@ def what_pruning_leaves(full, X, y):
         yield min(pruned, key=lambda one: abs(np.log(full.macs_per_image_ / one.macs_per_image_ / reduction)))
 
 
+def measure(n_channels=32, n_epochs=10, repeats=7, n_images=256):
+    """A row for each lattice that is smaller than the full one."""
+    X, y = load_digits(return_X_y=True)
+    X = np.repeat(X.reshape(-1, 1, 8, 8), 3, axis=1)
+    small = LatticeClassifier(
+        breadth_pressure=0.3,
+        depth_pressure=0.1,
+        time_pressure=0.1,
+        max_channels=n_channels,
+        max_epochs=n_epochs,
+        compact_every=None,
+        random_state=0,
+    ).fit(X, y)
+    images = np.random.RandomState(0).randint(0, 256, size=(n_images, 32, 32, 3), dtype=np.uint8)
+    full = on_large_images(small)
+    lattices = [("as prune leaves it", on_large_images(pruned)) for pruned in what_pruning_leaves(small, X, y)]
+    lattices += [("channels alone", with_channels(full, round(share * n_channels))) for share in (0.70, 0.5, 0.29)]
+    return [compare(kind, full, smaller, images, repeats) for kind, smaller in lattices]
+
+
+def compare(kind, full, smaller, images, repeats):
+    seconds(full, images), seconds(smaller, images)
+    ratios = np.array([seconds(full, images) / seconds(smaller, images) for _ in range(repeats)])
+    reduction = full.macs_per_image_ / smaller.macs_per_image_
+    return {
+        "lattice": kind,
+        "channels": str(smaller.channel_mask_.sum(axis=1).tolist()),
+        "steps": smaller.lattice_.steps_left,
+        "times fewer MAC": reduction,
+        "times faster": np.median(ratios),
+        "lowest": ratios.min(),
+        "highest": ratios.max(),
+        "of the reduction": np.median(ratios) / reduction,
+    }
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=7)
@@ -60,31 +97,8 @@ def main():
     parser.add_argument("--epochs", type=int, default=10)
     args = parser.parse_args()
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {args.channels} channels, 4 layers, 4 steps")
-    X, y = load_digits(return_X_y=True)
-    X = np.repeat(X.reshape(-1, 1, 8, 8), 3, axis=1)
-    small = LatticeClassifier(
-        breadth_pressure=0.3,
-        depth_pressure=0.1,
-        time_pressure=0.1,
-        max_channels=args.channels,
-        max_epochs=args.epochs,
-        compact_every=None,
-        random_state=0,
-    ).fit(X, y)
-    images = np.random.RandomState(0).randint(0, 256, size=(256, 32, 32, 3), dtype=np.uint8)
-    full = on_large_images(small)
-    lattices = [("as prune leaves it", on_large_images(pruned)) for pruned in what_pruning_leaves(small, X, y)]
-    lattices += [("channels alone", with_channels(full, round(share * args.channels))) for share in (0.70, 0.5, 0.29)]
-    for kind, pruned in lattices:
-        seconds(full, images), seconds(pruned, images)
-        ratios = np.array([seconds(full, images) / seconds(pruned, images) for _ in range(args.repeats)])
-        reduction = full.macs_per_image_ / pruned.macs_per_image_
-        print(
-            f"{kind}, {pruned.channel_mask_.sum(axis=1).tolist()} channels, {pruned.lattice_.steps_left} steps: "
-            f"{reduction:.2f} times fewer multiply-accumulates, {np.median(ratios):.2f} times faster "
-            f"({ratios.min():.2f} to {ratios.max():.2f}), {np.median(ratios) / reduction:.2f} of the reduction",
-            flush=True,
-        )
+    rows = measure(args.channels, args.epochs, args.repeats)
+    print(pd.DataFrame(rows).to_string(index=False, na_rep="", float_format="{:.3g}".format))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import argparse
 import time
 
 import numpy as np
+import pandas as pd
 import torch
 
 from growlattice import LatticeClassifier
@@ -21,47 +22,63 @@ AXES = {
     "steps": ("max_steps", (2, 4, 8)),
     "image size": ("image_size", (8, 14, 28)),
 }
-N_IMAGES = 256
 
 
-def product_rate(repeats, size=2048):
-    """Multiply-accumulates per second of a matrix product."""
-    one, other = torch.rand(size, size), torch.rand(size, size)
+def product_rate(repeats, size=2048, **kind):
+    """Multiply-accumulates per second of a matrix product; `kind` is its device and dtype."""
+    one, other = torch.rand(2, size, size, **kind)
     return size**3 / min(seconds(torch.mm, one, other) for _ in range(5 * repeats))
 
 
 def seconds(function, *args):
+    synchronize()
     start = time.perf_counter()
     function(*args)
+    synchronize()
     return time.perf_counter() - start
 
 
-def epoch_seconds(repeats, **parameters):
+def synchronize():
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def epoch_seconds(repeats, n_images, **parameters):
     """Multiply-accumulates of an epoch, and its median seconds without the first."""
     rng = np.random.RandomState(0)
-    X, y = rng.randint(0, 256, size=(N_IMAGES, 14, 14), dtype=np.uint8), rng.randint(0, 10, size=N_IMAGES)
-    clf = LatticeClassifier(random_state=0, max_epochs=repeats + 1, **parameters).fit(X, y)
-    return 3 * clf.macs_per_image_ * N_IMAGES, float(clf.history_["dur"].iloc[1:].median())
+    X, y = rng.randint(0, 256, size=(n_images, 14, 14), dtype=np.uint8), rng.randint(0, 10, size=n_images)
+    clf = LatticeClassifier(random_state=0, device="cpu", max_epochs=repeats + 1, **parameters).fit(X, y)
+    return 3 * clf.macs_per_image_ * n_images, float(clf.history_["dur"].iloc[1:].median())
+
+
+def measure(repeats=3, n_images=256):
+    """A row for each lattice, the growth beside that before it on the same axis."""
+    rate, rows = product_rate(repeats), []
+    for axis, (name, values) in AXES.items():
+        before = None
+        for value in values:
+            macs, taken = epoch_seconds(repeats, n_images, **{name: value})
+            rows.append(
+                {
+                    "axis": axis,
+                    "value": value,
+                    "GMAC an epoch": macs / 1e9,
+                    "seconds": taken,
+                    "GMAC/s": macs / taken / 1e9,
+                    "of the product": macs / taken / rate,
+                    "growth": taken / before[1] / (macs / before[0]) if before else None,
+                }
+            )
+            before = macs, taken
+    return rows
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=3)
-    repeats = parser.parse_args().repeats
-    rate = product_rate(repeats)
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; matrix product {rate / 1e9:.0f} GMAC/s")
-    print("axis        value   GMAC an epoch   seconds   GMAC/s   of the product   growth of time over growth of work")
-    for axis, (name, values) in AXES.items():
-        before = None
-        for value in values:
-            macs, time_taken = epoch_seconds(repeats, **{name: value})
-            growth = "" if before is None else f"{time_taken / before[1] / (macs / before[0]):.2f}"
-            before = macs, time_taken
-            print(
-                f"{axis:10s} {value:6d} {macs / 1e9:15.2f} {time_taken:9.3f} {macs / time_taken / 1e9:8.1f} "
-                f"{macs / time_taken / rate:16.2f}   {growth}",
-                flush=True,
-            )
+    rows = measure(parser.parse_args().repeats)
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
+    print(pd.DataFrame(rows).to_string(index=False, na_rep="", float_format="{:.3g}".format))
 
 
 if __name__ == "__main__":

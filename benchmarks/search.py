@@ -12,6 +12,7 @@ import tempfile
 import time
 
 import numpy as np
+import pandas as pd
 import torch
 from sklearn.datasets import load_digits
 from sklearn.model_selection import GridSearchCV
@@ -34,34 +35,48 @@ def search(folder, n_jobs, epochs):
     GridSearchCV(clf, GRID, cv=2, n_jobs=n_jobs, refit=False).fit(X, y)
 
 
+def measure(repeats=3, n_epochs=10, n_images=50000):
+    """Rows of training, of reading, and of hashing so many images; ratios are of seconds in the same round."""
+    trained, read = {1: [], 2: []}, {1: [], 2: []}
+    search(tempfile.mkdtemp(), 2, 1)  # starts the workers
+    for _ in range(repeats):
+        for n_jobs in (1, 2):
+            folder = tempfile.mkdtemp()
+            trained[n_jobs].append(seconds(search, folder, n_jobs, n_epochs))
+            read[n_jobs].append(seconds(search, folder, n_jobs, n_epochs))
+    rows = [
+        {"what": "16 fits, n_jobs=1", "seconds": np.median(trained[1])},
+        compare("16 fits, n_jobs=2", trained[2], "n_jobs=1", trained[1]),
+        compare("16 fits from memory, n_jobs=1", read[1], "training them", trained[1]),
+        compare("16 fits from memory, n_jobs=2", read[2], "training them", trained[2]),
+    ]
+    images = np.random.RandomState(0).randint(0, 256, size=(n_images, 32, 32, 3), dtype=np.uint8)
+    for order, array in (("last", images), ("first", images.transpose(0, 3, 1, 2))):
+        hashing = seconds(update_with_array, hashlib.blake2b(), array)
+        rows.append({"what": f"hashing {n_images:,} images of 32x32x3, channels {order}", "seconds": hashing})
+    return rows
+
+
+def compare(what, taken, beside, others):
+    ratios = np.array(others) / np.array(taken)
+    return {
+        "what": what,
+        "seconds": np.median(taken),
+        "times faster": np.median(ratios),
+        "than": beside,
+        "lowest": ratios.min(),
+        "highest": ratios.max(),
+    }
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=10)
     args = parser.parse_args()
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {args.repeats} repeats, {args.epochs} epochs")
-    trained, read = {1: [], 2: []}, {1: [], 2: []}
-    search(tempfile.mkdtemp(), 2, 1)  # starts the workers
-    for _ in range(args.repeats):
-        for n_jobs in (1, 2):
-            folder = tempfile.mkdtemp()
-            trained[n_jobs].append(seconds(search, folder, n_jobs, args.epochs))
-            read[n_jobs].append(seconds(search, folder, n_jobs, args.epochs))
-    one, two = (np.array(trained[n_jobs]) for n_jobs in (1, 2))
-    print(
-        f"16 fits: n_jobs=1 {np.median(one):.1f} s, n_jobs=2 {np.median(two):.1f} s; throughput of two workers "
-        f"{np.median(one) / np.median(two):.2f} times that of one ({(one / two).min():.2f} to {(one / two).max():.2f})"
-    )
-    for n_jobs in (1, 2):
-        shares = np.array(read[n_jobs]) / np.array(trained[n_jobs])
-        print(
-            f"from memory, n_jobs={n_jobs}: {np.median(read[n_jobs]):.2f} s, {np.median(shares):.2%} of the time of "
-            f"training ({shares.min():.2%} to {shares.max():.2%})"
-        )
-    images = np.random.RandomState(0).randint(0, 256, size=(50000, 32, 32, 3), dtype=np.uint8)
-    for name, array in (("channels last", images), ("channels first", images.transpose(0, 3, 1, 2))):
-        hashing = seconds(update_with_array, hashlib.blake2b(), array)
-        print(f"hashing 50,000 images of 32x32x3, {name}: {hashing:.2f} s")
+    rows = measure(args.repeats, args.epochs)
+    print(pd.DataFrame(rows).to_string(index=False, na_rep="", float_format="{:.3g}".format))
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ SETTINGS = {
         n_test=2000,
         lattice=dict(image_size=10, max_channels=12, max_layers=4, max_steps=3, max_epochs=20, batch_size=64),
         space_pressures=[0.1, 0.3, 1.0],
-        time_pressures=[0.1, 0.3],
+        time_pressures=[0.1],
         shown=(0.3, 0.1),
         seeds=[0, 1, 2],
     ),

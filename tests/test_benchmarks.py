@@ -1,0 +1,56 @@
+"""The benchmarks run, at sizes whose figures mean nothing, and the ways of training that they compare are equal."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from benchmarks import many_lattices
+from benchmarks.__main__ import ENTRIES, as_rst, main
+from benchmarks.gpu import least_traffic
+
+PROBLEM = many_lattices.Problem(n_channels=4, n_layers=3, n_steps=3, size=6, batch_size=4, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("way", ["torch.vmap", "grouped, channels first", "grouped, channels last"])
+def test_lattices_trained_at_once_are_those_trained_one_after_the_other(way):
+    one_by_one, at_once = (many_lattices.WAYS[name](PROBLEM, range(3)) for name in ("one after the other", way))
+    for _ in range(4):  # steps, so that equal losses speak for equal gradients and updates
+        torch.testing.assert_close(at_once(), one_by_one(), rtol=1e-10, atol=0)
+
+
+def test_add_normalized_has_the_gradient_of_what_it_computes():
+    hidden, drive = torch.randn(2, 2, 3, 2, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    inputs = hidden.requires_grad_(), drive.requires_grad_()
+    assert torch.autograd.gradcheck(lambda hidden, drive: many_lattices.add_normalized(hidden, drive, 5), inputs)
+
+
+def test_least_traffic_counts_what_every_convolution_reads_and_writes():
+    lattice, counted = PROBLEM.lattice(0), []
+
+    def count(module, inputs, output):
+        counted.append(inputs[0].numel() + output.numel())
+
+    for module in lattice.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            module.register_forward_hook(count)
+    lattice(PROBLEM.batch(0)[0])
+    assert 3 * sum(counted) == PROBLEM.batch_size * least_traffic(PROBLEM)
+    assert least_traffic(replace(PROBLEM, size=12)) == 4 * least_traffic(PROBLEM)
+
+
+def test_the_suite_writes_json_and_a_page(tmp_path, capsys):
+    main(["gpu", "--tiny", "--out", str(tmp_path / "run.json"), "--rst", str(tmp_path / "run.inc")])
+    run = json.loads((tmp_path / "run.json").read_text())
+    assert {row["way"] for row in run["entries"]["gpu"]["rows"]} >= {"plain", "library"}
+    assert run["versions"]["torch"] == torch.__version__
+    assert (tmp_path / "run.inc").read_text() == as_rst(run)
+    assert '"plain","' in as_rst(run)
+    assert "images/s" in capsys.readouterr().out
+
+
+def test_an_unknown_entry_is_named(capsys):
+    with pytest.raises(SystemExit):
+        main(["scailing"])
+    assert "no entry 'scailing'; choose from " + ", ".join(ENTRIES) in capsys.readouterr().err
