@@ -32,6 +32,7 @@ SCRIPTS = {
             "figure_4_images": (450, ["row", "label", "time_used", "right", "entropy"]),
         },
     ),
+    "figure_4_digits": ([], {"figure_4_digits": (6, ["fill", "share", "rise", "low", "high", "n_seeds"])}),
     "figure_5": (
         ["figure_5", "figure_5_accuracy", "figure_5_errors"],
         {
