@@ -25,7 +25,6 @@ import torch
 
 from . import bare_loop, compaction, gpu, many_lattices, memory, pruned_predict, scaling, search
 
-COMMAND = "python -m benchmarks --rst docs/measured/benchmarks.inc"
 # What measures, with what for about a minute, and with what for a second or a few.
 ENTRIES = {
     "bare_loop": (
@@ -111,9 +110,10 @@ def about(measure):
 def as_rst(results):
     """The part of the documentation's page that each run replaces."""
     of_machine = results["machine"]
+    command = " ".join(["python -m benchmarks", *results["entries"], "--rst docs/measured/benchmarks.inc"])
     used = ", ".join(f"{name} {number}" for name, number in results["versions"].items())
     parts = [
-        f"Measured on {results['date']} with ``{COMMAND}``: {of_machine['CPU']}, {of_machine['cores']} cores, "
+        f"Measured on {results['date']} with ``{command}``: {of_machine['CPU']}, {of_machine['cores']} cores, "
         f"{of_machine['threads']} {'thread' if of_machine['threads'] == 1 else 'threads'}, "
         f"{of_machine['GPU'] or 'no GPU'}; {used}" + (f"; commit {results['commit']}." if results["commit"] else ".")
     ]
