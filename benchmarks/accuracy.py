@@ -75,9 +75,9 @@ def main():
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
     for seed in range(args.seeds):
         if "digits" in args.data:
-            fit_and_report(f"digits, seed {seed}", LatticeClassifier(random_state=seed), digits(seed))
+            fit_and_report(f"digits, seed {seed}", LatticeClassifier(n_threads=None, random_state=seed), digits(seed))
         if "mnist" in args.data:
-            classifier = LatticeClassifier(image_size=14, random_state=seed)
+            classifier = LatticeClassifier(image_size=14, n_threads=None, random_state=seed)
             fit_and_report(f"mnist 6000 at 14x14, seed {seed}", classifier, mnist(seed))
         if "cifar10" in args.data:
             compare_on_cifar10(cifar10(seed, args.cifar_images), args.cifar_epochs, seed)
@@ -85,7 +85,7 @@ def main():
 
 def compare_on_cifar10(data, max_epochs, seed):
     X, X_test, y, y_test = data
-    lattice = LatticeClassifier(max_epochs=max_epochs, random_state=seed)
+    lattice = LatticeClassifier(max_epochs=max_epochs, n_threads=None, random_state=seed)
     fit_and_report(f"cifar10 lattice, seed {seed}", lattice, data, f"{len(X)} images")
     n_parameters = lattice.n_parameters_
     floats = [images.transpose(0, 3, 1, 2).astype(np.float32) / 255 - 0.5 for images in (X, X_test)]

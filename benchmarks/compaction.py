@@ -25,7 +25,7 @@ def one_fit(data, compact_every, pressures, **parameters):
     """A row: a fit, and what pruning then leaves of it if there were pressures."""
     X, X_test, y, y_test = data
     start = time.perf_counter()
-    clf = LatticeClassifier(compact_every=compact_every, **pressures, **parameters).fit(X, y)
+    clf = LatticeClassifier(compact_every=compact_every, n_threads=None, **pressures, **parameters).fit(X, y)
     row = {
         "pressures": "yes" if pressures else "no",
         "seed": parameters["random_state"],

@@ -65,6 +65,7 @@ def measure(n_channels=32, n_epochs=10, repeats=7, n_images=256):
         max_channels=n_channels,
         max_epochs=n_epochs,
         compact_every=None,
+        n_threads=None,
         random_state=0,
     ).fit(X, y)
     images = np.random.RandomState(0).randint(0, 256, size=(n_images, 32, 32, 3), dtype=np.uint8)

@@ -47,7 +47,8 @@ def epoch_seconds(repeats, n_images, **parameters):
     """Multiply-accumulates of an epoch, and its median seconds without the first."""
     rng = np.random.RandomState(0)
     X, y = rng.randint(0, 256, size=(n_images, 14, 14), dtype=np.uint8), rng.randint(0, 10, size=n_images)
-    clf = LatticeClassifier(random_state=0, device="cpu", max_epochs=repeats + 1, **parameters).fit(X, y)
+    form = dict(max_epochs=repeats + 1, random_state=0, **parameters)
+    clf = LatticeClassifier(device="cpu", n_threads=None, **form).fit(X, y)
     return 3 * clf.macs_per_image_ * n_images, float(clf.history_["dur"].iloc[1:].median())
 
 

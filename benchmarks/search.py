@@ -1,9 +1,9 @@
-"""Searches of 16 fits on digits: with one worker and two, and from a memory that holds them all.
+"""Searches of 16 fits on digits: with one worker, of one thread and of two, with two workers, and from a full memory.
 
     python benchmarks/search.py [--repeats 3] [--epochs 10]
 
-One worker (with all of torch's threads) and two (with one thread each, loky) alternate in one run, each on an empty
-memory; then each search is run again on its memory. Also: the time to hash 50,000 images of 32x32x3.
+One worker whose fits take one thread, one whose fits take two, and two (loky) whose fits take one alternate in one run,
+each on an empty memory; then each search is run again on its memory. Also: the time to hash 50,000 images of 32x32x3.
 """
 
 import argparse
@@ -29,26 +29,28 @@ def seconds(function, *args):
     return time.perf_counter() - start
 
 
-def search(folder, n_jobs, epochs):
+def search(folder, n_jobs, n_threads, epochs):
     X, y = load_digits(return_X_y=True)
-    clf = LatticeClassifier(max_epochs=epochs, random_state=0, memory=folder)
+    clf = LatticeClassifier(max_epochs=epochs, n_threads=n_threads, random_state=0, memory=folder)
     GridSearchCV(clf, GRID, cv=2, n_jobs=n_jobs, refit=False).fit(X, y)
 
 
 def measure(repeats=3, n_epochs=10, n_images=50000):
     """Rows of training, of reading, and of hashing so many images; ratios are of seconds in the same round."""
-    trained, read = {1: [], 2: []}, {1: [], 2: []}
-    search(tempfile.mkdtemp(), 2, 1)  # starts the workers
+    one, threads, workers = ways = [(1, 1), (1, 2), (2, 1)]  # n_jobs, n_threads
+    trained, read = {way: [] for way in ways}, {way: [] for way in ways}
+    search(tempfile.mkdtemp(), 2, 1, 1)  # starts the workers
     for _ in range(repeats):
-        for n_jobs in (1, 2):
+        for way in ways:
             folder = tempfile.mkdtemp()
-            trained[n_jobs].append(seconds(search, folder, n_jobs, n_epochs))
-            read[n_jobs].append(seconds(search, folder, n_jobs, n_epochs))
+            trained[way].append(seconds(search, folder, *way, n_epochs))
+            read[way].append(seconds(search, folder, *way, n_epochs))
     rows = [
-        {"what": "16 fits, n_jobs=1", "seconds": np.median(trained[1])},
-        compare("16 fits, n_jobs=2", trained[2], "n_jobs=1", trained[1]),
-        compare("16 fits from memory, n_jobs=1", read[1], "training them", trained[1]),
-        compare("16 fits from memory, n_jobs=2", read[2], "training them", trained[2]),
+        {"what": "16 fits", "seconds": np.median(trained[one])},
+        compare("16 fits, n_threads=2", trained[threads], "one thread", trained[one]),
+        compare("16 fits, n_jobs=2", trained[workers], "two threads", trained[threads]),
+        compare("16 fits from memory", read[one], "training them", trained[one]),
+        compare("16 fits from memory, n_jobs=2", read[workers], "training them", trained[workers]),
     ]
     images = np.random.RandomState(0).randint(0, 256, size=(n_images, 32, 32, 3), dtype=np.uint8)
     for order, array in (("last", images), ("first", images.transpose(0, 3, 1, 2))):

@@ -17,7 +17,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from ._batches import Batches
 from ._costs import error_cost
-from ._device import PRECISIONS, choose_device, choose_precision, gpu_memory, prediction_batch_size
+from ._device import PRECISIONS, choose_device, choose_precision, cpu_threads, gpu_memory, prediction_batch_size
 from ._images import (
     as_pixels,
     as_size,
@@ -101,6 +101,10 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         "auto" takes a GPU where there is one.
     precision : {"auto", "float32", "float64", "bfloat16"}, default="auto"
         "bfloat16" runs convolutions under autocast; "auto" is that on a GPU which has it, and else float32.
+    n_threads : int, default=1
+        Threads to compute with on the CPU. Another number rounds sums otherwise, so what a fit comes to would depend
+        on the machine, and in a search on `n_jobs`, if it were not set here. Small lattices gain little from a second
+        thread, and searches more from workers. None takes as many as torch is set to.
     memory : str or os.PathLike, default=None
         Folder of finished fits. A fit that is equal in parameters, data, seed and code to one in there is read and not
         trained, and one that was interrupted goes on from its last checkpoint. Needs a `random_state`; only `fit` uses
@@ -115,8 +119,8 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         Whether `fit` goes on from the lattice of the last fit, whose form and classes then stay as they are; the
         schedule and the history start anew.
     random_state : int, RandomState instance or None, default=None
-        Seed of initial weights, shuffling, noise and augmentation. The same integer gives, on the same CPU with the
-        same number of threads, the same result bit for bit, and no global generator is touched.
+        Seed of initial weights, shuffling, noise and augmentation. The same integer gives, on the same CPU, the same
+        result bit for bit, and no global generator is touched.
     verbose : int, default=0
         1 prints a line for each epoch: accuracy, costs and time used.
 
@@ -209,6 +213,7 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         augment=None,
         device="auto",
         precision="auto",
+        n_threads=1,
         memory=None,
         checkpoint_seconds=1.0,
         callbacks=None,
@@ -240,6 +245,7 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         self.augment = augment
         self.device = device
         self.precision = precision
+        self.n_threads = n_threads
         self.memory = memory
         self.checkpoint_seconds = checkpoint_seconds
         self.callbacks = callbacks
@@ -269,7 +275,7 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         check_parameters(self)
         context = self._init_callback_context(max_subtasks=self.max_epochs)
         task = {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
-        with _all_or_nothing(self), gpu_memory(self.batch_size):
+        with _all_or_nothing(self), gpu_memory(self.batch_size), cpu_threads(self.n_threads):
             context.call_on_fit_task_begin(estimator=self, **task)
             again = self.warm_start and hasattr(self, "net_")
             if not again:
@@ -308,7 +314,7 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
                 "class_weight='balanced' does not work with partial_fit, which sees a part of the data. "
                 "Give the weights as a dict."
             )
-        with _all_or_nothing(self), gpu_memory(self.batch_size):
+        with _all_or_nothing(self), gpu_memory(self.batch_size), cpu_threads(self.n_threads):
             again = hasattr(self, "net_")
             data = self._training_set(X, y, sample_weight, again, classes)
             if again:
@@ -747,13 +753,14 @@ class LatticeClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         batch_size = prediction_batch_size(self.image_shape_, lattice.widest, self.net_.device)
         batches = Batches(images, batch_size=batch_size, device=self.net_.device)
         arrays, done = None, 0
-        for output in self.net_.outputs(batches, lattice):
-            parts = [tensor.cpu().numpy() for tensor in read(output)]
-            if arrays is None:  # filled in place: kept parts would scatter over the heap and hold it
-                arrays = [np.empty((len(images), *part.shape[1:]), part.dtype) for part in parts]
-            for array, part in zip(arrays, parts, strict=True):
-                array[done : done + len(part)] = part
-            done += len(parts[0])
+        with cpu_threads(self.n_threads):
+            for output in self.net_.outputs(batches, lattice):
+                parts = [tensor.cpu().numpy() for tensor in read(output)]
+                if arrays is None:  # filled in place: kept parts would scatter over the heap and hold it
+                    arrays = [np.empty((len(images), *part.shape[1:]), part.dtype) for part in parts]
+                for array, part in zip(arrays, parts, strict=True):
+                    array[done : done + len(part)] = part
+                done += len(parts[0])
         return arrays
 
     def _answer(self, X, read):

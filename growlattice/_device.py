@@ -109,6 +109,21 @@ def worker_number(process=None, thread=None):
 
 
 @contextmanager
+def cpu_threads(n_threads):
+    """Compute with so many threads on the CPU while inside; None leaves the number as it is.
+
+    A thread of Python has a number of its own, so fits beside each other do not disturb one another. It takes it over
+    from the last one set when torch first computes in it or is asked for it, which is why that comes first.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(n_threads or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
 def gpu_memory(batch_size):
     """Give a GPU's memory back to other processes when done, and say what to do if it was not enough."""
     try:

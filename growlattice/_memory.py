@@ -89,6 +89,7 @@ def fit_key(classifier, data, seed, start=None):
     """
     params, device = classifier.get_params(deep=False), choose_device(classifier.device)
     params["precision"] = choose_precision(classifier.precision, device)
+    params["n_threads"] = device.type == "cpu" and (classifier.n_threads or torch.get_num_threads())
     parts = {
         "class": identity(type(classifier)),
         "params": {name: identity(value) for name, value in params.items() if name not in NOT_IN_KEY},

@@ -35,6 +35,7 @@ CONSTRAINTS = {
     "augment": [callable, None],
     "device": [str, torch.device],
     "precision": [StrOptions({"auto", *PRECISIONS})],
+    "n_threads": [Interval(Integral, 1, None, closed="left"), None],
     "memory": [str, os.PathLike, None],
     "checkpoint_seconds": [Interval(Real, 0, None, closed="left")],
     "callbacks": [list, tuple, None],

@@ -119,6 +119,7 @@ BAD_PARAMETERS = {
     "augment": ["flip"],
     "device": ["cuda:99", "gpu", "meta"],
     "precision": ["float16"],
+    "n_threads": [0, 1.5, "all"],
     "class_weight": ["even", {0: 0, 1: 0}, {0: np.nan, 1: 1.0}, {0: -1, 1: 1}],
     "callbacks": [[3], ["EarlyStopping"]],
     "random_state": ["seed"],

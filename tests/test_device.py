@@ -1,8 +1,10 @@
+import numpy as np
 import pytest
 import torch
 from joblib import Parallel, delayed
+from skorch.callbacks import Callback
 
-from growlattice import _device
+from growlattice import LatticeClassifier, _device
 from growlattice._device import choose_device, choose_precision, worker_number
 from growlattice._net import LatticeNet
 
@@ -47,6 +49,57 @@ def test_without_a_gpu_auto_is_the_cpu():
 
 def test_a_device_that_is_named_is_taken_whatever_the_worker():
     assert choose_device("cpu", n_gpus=4, worker=3) == torch.device("cpu")
+
+
+class SeeThreads(Callback):
+    def __init__(self):
+        self.seen = set()
+
+    def on_batch_end(self, net, **kwargs):
+        self.seen.add(torch.get_num_threads())
+
+
+@pytest.fixture
+def torch_threads():
+    """Sets torch's number of threads, and puts it back."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+@pytest.mark.parametrize("n_threads, seen", [(1, 1), (2, 2), (None, 3)])
+def test_training_computes_with_so_many_threads(small, make_small, torch_threads, method, n_threads, seen):
+    torch_threads(3)
+    threads = SeeThreads()
+    getattr(make_small(max_epochs=1, n_threads=n_threads, callbacks=[threads]), method)(*small)
+    assert threads.seen == {seen}
+    assert torch.get_num_threads() == 3
+
+
+def test_predictions_are_the_same_whatever_threads_there_are(make_small, torch_threads):
+    X = np.random.RandomState(0).rand(256, 30)  # of the cases tried, the one that three threads round otherwise
+    clf = make_small(max_channels=100, max_layers=6, max_epochs=1).fit(X, np.arange(256) % 37)
+    probas = []
+    for n_threads in (1, 3):
+        torch_threads(n_threads)
+        probas.append(clf.predict_proba(X))
+    assert np.array_equal(*probas)
+
+
+def test_training_comes_to_the_same_whatever_threads_there_are(digits, torch_threads):
+    X, _, y, _ = digits
+
+    def weights(n_threads=1):
+        clf = LatticeClassifier(max_epochs=2, n_threads=n_threads, random_state=0).fit(X[:300], y[:300])
+        return np.concatenate([value.detach().numpy().ravel() for value in clf.lattice_.parameters()])
+
+    torch_threads(1)
+    alone = {n_threads: weights(n_threads) for n_threads in (1, 2)}
+    torch_threads(2)
+    assert np.array_equal(weights(), alone[1])
+    beside = Parallel(n_jobs=2, backend="threading")(delayed(weights)(n_threads) for n_threads in (1, 2, 2, 1))
+    assert all(np.array_equal(found, alone[n]) for found, n in zip(beside, (1, 2, 2, 1), strict=True))
 
 
 @pytest.mark.parametrize("initialized", [False, True])

@@ -163,6 +163,7 @@ CHANGES = {
     "image_size": 7,
     "augment": threshold,
     "precision": "float64",
+    "n_threads": 2,
     "random_state": 1,
     "callbacks": [EarlyStopping(monitor="error")],
 }
