@@ -351,11 +351,13 @@ class Lattice(nn.Module):
 
     @torch.no_grad()
     def _initialize(self, generator):
-        """Draw the weights: normal kernels of variance gain**2 / fan-in, uniform readouts, no biases."""
+        """Draw the weights: normal kernels of variance gain**2 / fan-in, uniform readouts, no biases.
+
+        All steps begin with the same weight, for every image. Scores that begin near zero would be normalized to
+        anything, and differ between images for no reason.
+        """
         self.pixel_mean.zero_()
         self.pixel_std.fill_(1.0)
-        if self.selector is None:
-            self.step_scores.fill_(1.0)
         gains = {self.input: INPUT_GAIN} | dict.fromkeys(self.bottom_up, BOTTOM_UP_GAIN)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -366,3 +368,8 @@ class Lattice(nn.Module):
                 module.weight.uniform_(-bound, bound, generator=generator)
             if getattr(module, "bias", None) is not None:
                 module.bias.zero_()
+        if self.selector is None:
+            self.step_scores.fill_(1.0)
+        else:
+            self.selector[-1].weight.zero_()
+            self.selector[-1].bias.fill_(1.0)
