@@ -25,9 +25,9 @@ def make_lattice(
         generator=torch.Generator().manual_seed(seed),
     ).double()
     generator = torch.Generator().manual_seed(seed + 1)
-    with torch.no_grad():  # biases and normalization that matter
+    with torch.no_grad():  # biases, normalization and time selection that matter
         for name, tensor in [*lattice.named_parameters(), *lattice.named_buffers()]:
-            if name.endswith("bias") or name in ("pixel_mean", "step_scores"):
+            if name.endswith("bias") or name in ("pixel_mean", "step_scores", "selector.2.weight"):
                 tensor.normal_(generator=generator)
             elif name == "pixel_std":
                 tensor.uniform_(0.5, 2, generator=generator)
@@ -128,6 +128,23 @@ def test_adaptive_weights_differ_between_images_and_fixed_do_not():
     adaptive, fixed = (make_lattice(time_selection=kind)(images).weights.detach() for kind in ("adaptive", "fixed"))
     assert torch.equal(fixed[0], fixed[1])
     assert not torch.allclose(adaptive[0], adaptive[1])
+
+
+@pytest.mark.parametrize("time_selection", ["adaptive", "fixed"])
+def test_a_fresh_lattice_weighs_all_steps_equally(time_selection):
+    fresh = Lattice(
+        (2, 4, 3),
+        4,
+        n_channels=3,
+        n_layers=2,
+        n_steps=5,
+        kernel_size=3,
+        time_selection=time_selection,
+        temperature=5.0,
+        generator=torch.Generator().manual_seed(0),
+    )
+    weights = fresh(make_images(3).float()).weights.detach()
+    torch.testing.assert_close(weights, torch.full((3, 5), 0.2))
 
 
 def test_channel_magnitude_equals_naive_reference():
