@@ -44,9 +44,9 @@ SETTINGS = {
     ),
     "small": dict(
         sweep=("mnist", 4000),
-        lattice=dict(image_size=14, max_channels=8, max_layers=2, max_steps=6, max_epochs=10),
-        time_pressures=[0.0, 0.2, 0.4, 0.6, 0.8, 1.0],
-        pressure_shown=0.6,
+        lattice=dict(image_size=14, max_channels=16, max_layers=1, max_steps=6, max_epochs=40),
+        time_pressures=[0.0, 0.1, 0.2, 0.4, 0.7, 1.0],
+        pressure_shown=0.2,
         seeds=[0, 1, 2],
         photographs=dict(
             n_train=10000, n_occluded=2000, seeds=[0], image_size=16, max_channels=16, max_layers=3, max_steps=5,
