@@ -4,13 +4,8 @@ Each data set is one .npz file in scikit-learn's data folder, downloaded through
 is damaged, or is not what its name says, is refused: zip's checksums cover every byte that is read.
 """
 
-import errno
-import io
-import re
-import tempfile
 import warnings
 import zipfile
-import zlib
 from collections.abc import Callable
 from contextlib import contextmanager
 from functools import partial
@@ -20,29 +15,39 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 from scipy.special import entr
 from sklearn.datasets import get_data_home
 from sklearn.utils import Bunch
+
+from ._files import (
+    DAMAGE,
+    check_download_wanted,
+    check_keys,
+    check_there,
+    download_errors,
+    ensure_file,
+    is_of_the_disk,
+    load,
+    new_file,
+    read_array,
+)
+from ._tiny_imagenet import (
+    TINY_IMAGENET_CLASSES,
+    TINY_IMAGENET_SIZE,
+    TINY_IMAGENET_URL,
+    TINY_IMAGENET_ZIP,
+    read_tiny_imagenet,
+)
 
 __all__ = ["fetch_cifar10", "fetch_cifar10h", "fetch_mnist", "fetch_tiny_imagenet"]
 
 SUBSETS = {"train": ("train",), "test": ("test",), "all": ("train", "test")}
 KEYS = ("x_train", "y_train", "x_test", "y_test", "label_names")
-COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-# what zipfile and NumPy raise on damaged bytes, found by changing every byte of a file in turn
-DAMAGE = (ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 DIGITS = tuple("0123456789")
 CIFAR10_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
-TINY_IMAGENET_FOLDER = "tiny-imagenet-200"
-TINY_IMAGENET_ZIP = "tiny-imagenet-200.zip"
-TINY_IMAGENET_URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
 TINY_IMAGENET_MD5 = "90528d7ca1a48142e341f4ef8d21d0de"
-TINY_IMAGENET_SIZE = 64
-TINY_IMAGENET_CLASSES = 200
-TINY_IMAGENET_PER_CLASS = {"train": 500, "val": 50}
 
 CIFAR10H_URL = "https://raw.githubusercontent.com/jcpeterson/cifar-10h/master/data/cifar10h-counts.npy"
 CIFAR10H_LAYOUT = "an .npz file with counts (integers, (n_images, 10), at least one answer in each row)"
@@ -79,12 +84,6 @@ class _Source(NamedTuple):
 def _check_subset(subset):
     if subset not in tuple(SUBSETS):
         raise ValueError(f"subset={subset!r} is not known. Give 'train', 'test' or 'all'.")
-
-
-def _check_there(name, path):
-    """Refuse a parameter that names no file or folder."""
-    if not Path(path).exists():
-        raise FileNotFoundError(f"{name}={str(path)!r} is not there. Give {name}=None, or the path of what is there.")
 
 
 def _check_images(key, images, image_shape):
@@ -127,36 +126,9 @@ def _check_counts(counts):
         raise ValueError(f"row {counts.any(axis=1).argmin()} of counts holds no answer, but at least one was expected")
 
 
-def _check_keys(archive, keys):
-    """Refuse an archive that lacks an array."""
-    there = set(archive.namelist())
-    missing = [key for key in keys if f"{key}.npy" not in there]
-    if missing:
-        raise ValueError(f"it lacks {', '.join(missing)}; an .npz file with {', '.join(keys)} was expected")
-
-
-def _read_array(archive, key):
-    """Read one array of an open .npz archive, as np.load(allow_pickle=False) does but to the last byte.
-
-    np.load stops where the array's own header says that it ends, and zip compares checksums only at the end: headers
-    with a wrong byte would pass for fewer images or for shorter names.
-    """
-    member = archive.getinfo(f"{key}.npy")
-    if member.compress_type not in COMPRESSIONS:
-        raise ValueError(f"{key} has compression type {member.compress_type}, which NumPy does not write")
-    try:
-        content = io.BytesIO(archive.read(member))
-        array = np.lib.format.read_array(content, allow_pickle=False)
-    except DAMAGE as error:
-        raise ValueError(f"{key} cannot be read ({str(error) or 'it ends too early'})") from error
-    if content.read(1):
-        raise ValueError(f"{key} goes on after its last value")
-    return array
-
-
 def _read_part(archive, part, source):
     """Read and check the images and labels of one part, "train" or "test"."""
-    images, labels = _read_array(archive, f"x_{part}"), _read_array(archive, f"y_{part}")
+    images, labels = read_array(archive, f"x_{part}"), read_array(archive, f"y_{part}")
     _check_images(f"x_{part}", images, source.image_shape)
     _check_labels(f"y_{part}", labels, len(images), source.n_classes)
     return images, labels.astype(np.int64)
@@ -171,8 +143,8 @@ def _read_images(archive, parts, source):
     labels : ndarray of int64 of shape (n_images,)
     names : ndarray of str of shape (n_classes,)
     """
-    _check_keys(archive, KEYS)
-    names = _read_array(archive, "label_names")
+    check_keys(archive, KEYS)
+    names = read_array(archive, "label_names")
     _check_names(names, source.n_classes)
     images, labels = zip(*(_read_part(archive, part, source) for part in parts), strict=True)
     if len(parts) == 1:
@@ -182,35 +154,10 @@ def _read_images(archive, parts, source):
 
 def _read_counts(archive):
     """Read the counts of answers, int64 of shape (n_images, 10), from an open .npz archive."""
-    _check_keys(archive, ("counts",))
-    counts = _read_array(archive, "counts")
+    check_keys(archive, ("counts",))
+    counts = read_array(archive, "counts")
     _check_counts(counts)
     return counts.astype(np.int64)
-
-
-def _is_of_the_disk(error):
-    """Whether an error is the disk's, not the file's: a wrong offset inside an archive is an invalid seek."""
-    return isinstance(error, OSError) and error.errno != errno.EINVAL
-
-
-def _load(path, read):
-    """Read a data set's file by a function of the open archive, or say what is wrong with it.
-
-    Raises
-    ------
-    ValueError
-        If the file is damaged, or is not that of this data set.
-    OSError
-        If the file cannot be opened, or the disk cannot be read.
-    """
-    with open(path, "rb") as file:
-        try:
-            with zipfile.ZipFile(file) as archive:
-                return read(archive)
-        except (*DAMAGE, OSError) as error:
-            if _is_of_the_disk(error):
-                raise
-            raise ValueError(f"{path} cannot be used: {error}; delete it to have it downloaded again.") from error
 
 
 def _from_torchvision(name, label_names, folder):
@@ -249,59 +196,9 @@ def _layout(source):
     )
 
 
-@contextmanager
-def _new_file(path):
-    """Give the path of a file to write in a folder for scratch files, and move it into place when it is complete.
-
-    Nothing else is left behind, and nothing at all if an error is raised.
-    """
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f"{path.stem}-") as folder:
-        complete = Path(folder) / path.name
-        yield complete
-        complete.replace(path)
-
-
-def _check_download_wanted(path, by_hand, download_if_missing):
-    """Refuse a missing file that is not to be downloaded."""
-    if not download_if_missing:
-        raise FileNotFoundError(
-            f"{path} is not there, and download_if_missing=False. Give download_if_missing=True, or put it there "
-            f"yourself: {by_hand}."
-        )
-
-
-@contextmanager
-def _download_errors(path, title, by_hand):
-    """Whatever goes wrong in a download, say what to do instead."""
-    try:
-        yield
-    except Exception as error:
-        raise OSError(
-            f"{title} could not be downloaded ({type(error).__name__}). Try again, or put {path} there yourself: "
-            f"{by_hand}."
-        ) from error
-
-
-def _download_if_missing(path, title, layout, download, download_if_missing):
-    """Download a data set's arrays and write its file, unless it is there.
-
-    Raises
-    ------
-    OSError
-        If there is no file and it is not to be downloaded, the download fails, or the file cannot be written.
-    """
-    if path.exists():
-        return
-    _check_download_wanted(path, layout, download_if_missing)
-    with _new_file(path) as new:
-        with _download_errors(path, title, layout):
-            arrays = download(new.parent)
-        np.savez(new, **arrays)
-
-
 def _read_dataset(path, source, *, subset, return_X_y):
     """Read the subset asked for of a file that is there."""
-    images, target, target_names = _load(path, partial(_read_images, parts=SUBSETS[subset], source=source))
+    images, target, target_names = load(path, partial(_read_images, parts=SUBSETS[subset], source=source))
     if return_X_y:
         return images, target
     return Bunch(images=images, target=target, target_names=target_names, DESCR=source.description)
@@ -311,128 +208,8 @@ def _fetch(source, *, data_home, subset, download_if_missing, return_X_y):
     """Find, download if need be, and read a data set that torchvision has."""
     _check_subset(subset)
     path = Path(get_data_home(data_home)) / source.filename
-    _download_if_missing(path, source.title, _layout(source), source.download, download_if_missing)
+    ensure_file(path, source.title, _layout(source), source.download, download_if_missing)
     return _read_dataset(path, source, subset=subset, return_X_y=return_X_y)
-
-
-@contextmanager
-def _opened(path):
-    """Give a folder, or a zip file as if it were one: nothing is unpacked."""
-    if path.is_dir():
-        yield path
-    else:
-        with zipfile.ZipFile(path) as archive:
-            yield zipfile.Path(archive)
-
-
-def _read_member(root, name):
-    """Read a file of Tiny ImageNet."""
-    try:
-        return root.joinpath(name).read_bytes()
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise ValueError(f"it lacks {name}") from error
-    except DAMAGE as error:
-        raise ValueError(f"{name} cannot be read ({str(error) or 'it ends too early'})") from error
-
-
-def _read_table(root, name):
-    """Read the first two of the columns, parted by tabs, of a text file of Tiny ImageNet as a dict."""
-    lines = _read_member(root, name).decode(errors="replace").splitlines()
-    rows = [line.split("\t") for line in lines if line]
-    if not all(len(row) >= 2 for row in rows):
-        raise ValueError(f"{name} has a line of one column, but two or more, parted by tabs, were expected")
-    return {row[0]: row[1] for row in rows}
-
-
-def _read_wnids(root):
-    """Read the WordNet identifiers of Tiny ImageNet's classes, in the order of their labels."""
-    wnids = _read_member(root, "wnids.txt").decode(errors="replace").split()
-    # they become parts of paths
-    known = {wnid for wnid in wnids if re.fullmatch(r"n\d{8}", wnid)}
-    if not len(wnids) == len(known) == TINY_IMAGENET_CLASSES:
-        raise ValueError(
-            f"wnids.txt holds {len(wnids)} words, of which {len(known)} are different identifiers such as n01443537, "
-            f"but {TINY_IMAGENET_CLASSES} of those and nothing else were expected"
-        )
-    return wnids
-
-
-def _read_names(root, wnids):
-    """Read the names of Tiny ImageNet's classes."""
-    words = _read_table(root, "words.txt")
-    nameless = [wnid for wnid in wnids if wnid not in words]
-    if nameless:
-        raise ValueError(f"words.txt lacks names of {len(nameless)} classes, of which {nameless[0]} is the first")
-    return np.array([words[wnid] for wnid in wnids])
-
-
-def _read_val_labels(root, wnids, names):
-    """Read the labels of Tiny ImageNet's validation images."""
-    annotations = _read_table(root, "val/val_annotations.txt")
-    unlabelled = [name for name in names if annotations.get(name) not in wnids]
-    if unlabelled:
-        raise ValueError(
-            f"val/val_annotations.txt lacks a known class for {len(unlabelled)} images, of which {unlabelled[0]} is "
-            "the first"
-        )
-    labels = {wnid: label for label, wnid in enumerate(wnids)}
-    return np.array([labels[annotations[name]] for name in names])
-
-
-def _decode(content, name, image_size):
-    """Decode a JPEG of Tiny ImageNet into an array of uint8 of shape (image_size, image_size, 3)."""
-    try:
-        with Image.open(io.BytesIO(content), formats=["JPEG"]) as file:
-            image = file.convert("RGB")
-    # Pillow raises errors of its own, OSError, SyntaxError, struct.error and more
-    except Exception as error:
-        raise ValueError(f"{name} cannot be decoded ({error})") from error
-    if image.size != (TINY_IMAGENET_SIZE, TINY_IMAGENET_SIZE):
-        raise ValueError(f"{name} has {image.size[0]} x {image.size[1]} pixels, but 64 x 64 were expected")
-    if image_size != TINY_IMAGENET_SIZE:
-        image = image.resize((image_size, image_size), Image.Resampling.BILINEAR)  # antialiases where it shrinks
-    return np.asarray(image)
-
-
-def _decode_all(root, names, image_size):
-    """Decode JPEGs of Tiny ImageNet into an array of uint8 of shape (n_images, image_size, image_size, 3)."""
-    images = np.empty((len(names), image_size, image_size, 3), dtype=np.uint8)
-    for image, name in zip(images, names, strict=True):
-        image[...] = _decode(_read_member(root, name), name, image_size)
-    return images
-
-
-def _decode_tiny_imagenet(root, image_size):
-    """Decode Tiny ImageNet, whose text files are checked before the minutes that its images take."""
-    n_train, n_val = TINY_IMAGENET_PER_CLASS["train"], TINY_IMAGENET_PER_CLASS["val"]
-    wnids = _read_wnids(root)
-    val = [f"val_{i}.JPEG" for i in range(n_val * TINY_IMAGENET_CLASSES)]
-    arrays = {
-        "label_names": _read_names(root, wnids),
-        "y_train": np.repeat(np.arange(TINY_IMAGENET_CLASSES), n_train),
-        "y_test": _read_val_labels(root, wnids, val),
-    }
-    train = [f"train/{wnid}/images/{wnid}_{i}.JPEG" for wnid in wnids for i in range(n_train)]
-    return arrays | {
-        "x_train": _decode_all(root, train, image_size),
-        "x_test": _decode_all(root, [f"val/images/{name}" for name in val], image_size),
-    }
-
-
-def _read_tiny_imagenet(path, image_size):
-    """Decode Tiny ImageNet from a folder or from a zip file in memory, or say what is wrong with it."""
-    try:
-        with _opened(path) as root:
-            inside = root.joinpath(TINY_IMAGENET_FOLDER)
-            return _decode_tiny_imagenet(inside if inside.is_dir() else root, image_size)
-    except (*DAMAGE, OSError) as error:
-        if _is_of_the_disk(error):
-            raise
-        raise ValueError(
-            f"{path} cannot be used: {error}. Give source=the path of the official {TINY_IMAGENET_ZIP}, from "
-            f"{TINY_IMAGENET_URL}, or of the folder {TINY_IMAGENET_FOLDER} in it; or delete a damaged zip file in the "
-            "data folder to have it downloaded again."
-        ) from error
 
 
 def _find_tiny_imagenet_zip(folder, download_if_missing):
@@ -440,10 +217,10 @@ def _find_tiny_imagenet_zip(folder, download_if_missing):
     path = folder / TINY_IMAGENET_ZIP
     if not path.exists():
         by_hand = f"the file {TINY_IMAGENET_URL}, or give source=its path elsewhere, or the folder that it unpacks to"
-        _check_download_wanted(path, by_hand, download_if_missing)
+        check_download_wanted(path, by_hand, download_if_missing)
         from torchvision.datasets.utils import download_url
 
-        with _new_file(path) as new, _download_errors(path, "Tiny ImageNet", by_hand):
+        with new_file(path) as new, download_errors(path, "Tiny ImageNet", by_hand):
             download_url(TINY_IMAGENET_URL, str(new.parent), new.name, TINY_IMAGENET_MD5)
     return path
 
@@ -492,7 +269,7 @@ def _read_reaction_times(path, n_images):
             trials = pd.read_csv(file, usecols=TRIAL_COLUMNS, dtype=np.float64)
         return _summarize_trials(trials, n_images)
     except (*DAMAGE, OSError) as error:
-        if _is_of_the_disk(error):
+        if is_of_the_disk(error):
             raise
         raise ValueError(
             f"raw_trials={str(path)!r} cannot be used: {error}. Give CIFAR-10H's cifar10h-raw.zip or the "
@@ -756,10 +533,10 @@ def fetch_cifar10h(*, data_home=None, raw_trials=None, download_if_missing=True)
     1    0.693         50      0
     """
     if raw_trials is not None:
-        _check_there("raw_trials", raw_trials)
+        check_there("raw_trials", raw_trials)
     path = Path(get_data_home(data_home)) / "cifar10h.npz"
-    _download_if_missing(path, "CIFAR-10H", CIFAR10H_LAYOUT, _download_counts, download_if_missing)
-    counts = _load(path, _read_counts)
+    ensure_file(path, "CIFAR-10H", CIFAR10H_LAYOUT, _download_counts, download_if_missing)
+    counts = load(path, _read_counts)
     n_answers = counts.sum(axis=1)
     probabilities = counts / n_answers[:, None]
     entropy = entr(probabilities).sum(axis=1)
@@ -859,7 +636,7 @@ def fetch_tiny_imagenet(
     if not path.exists():
         if source is None:
             source = _find_tiny_imagenet_zip(path.parent, download_if_missing)
-        _check_there("source", source)
-        with _new_file(path) as new:
-            np.savez(new, **_read_tiny_imagenet(Path(source), image_size))
+        check_there("source", source)
+        with new_file(path) as new:
+            np.savez(new, **read_tiny_imagenet(Path(source), image_size))
     return _read_dataset(path, dataset, subset=subset, return_X_y=return_X_y)

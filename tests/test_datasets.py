@@ -1,12 +1,13 @@
 import errno
+import importlib
 import inspect
 import io
 import re
-import runpy
 import sys
 import warnings
 import zipfile
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 from urllib.error import URLError
 
@@ -20,7 +21,7 @@ from scipy.stats import entropy
 from sklearn.datasets import get_data_home
 from sklearn.utils import Bunch
 
-from growlattice import datasets
+from growlattice import _tiny_imagenet, datasets
 from growlattice.datasets import fetch_cifar10, fetch_cifar10h, fetch_mnist, fetch_tiny_imagenet
 
 KEYS = ["x_train", "y_train", "x_test", "y_test", "label_names"]
@@ -194,10 +195,16 @@ def test_every_parameter_is_keyword_only_and_its_documented_default_is_the_real_
 
 def test_reading_needs_neither_torch_nor_the_rest_of_the_package(case, tmp_path, monkeypatch):
     store(tmp_path, case)
-    for module in ("torch", "torchvision", "growlattice"):
-        monkeypatch.setitem(sys.modules, module, None)
-    module = runpy.run_path(datasets.__file__)
-    assert len(module[case.fetch.__name__](data_home=tmp_path).images) == 3
+    bare = ModuleType("growlattice")  # the package without what its __init__ imports
+    bare.__path__ = [str(Path(datasets.__file__).parent)]
+    own = {f"growlattice.{name}" for name in ("datasets", "_files", "_tiny_imagenet")}
+    for name in ["torch", "torchvision", *(name for name in sys.modules if name.startswith("growlattice."))]:
+        monkeypatch.setitem(sys.modules, name, None)
+    for name in own:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "growlattice", bare)
+    module = importlib.import_module("growlattice.datasets")
+    assert len(getattr(module, case.fetch.__name__)(data_home=tmp_path).images) == 3
 
 
 # files that are not there, or wrong
@@ -561,7 +568,8 @@ VAL_LABELS = [2, 0, 1]
 def small(monkeypatch):
     """Tiny ImageNet with three classes, two training images and one validation image a class."""
     for name, value in SMALL.items():
-        monkeypatch.setattr(datasets, name, value)
+        for module in (datasets, _tiny_imagenet):
+            monkeypatch.setattr(module, name, value, raising=module is _tiny_imagenet)
 
 
 def jpeg(seed, size=(64, 64), mode="RGB", format="JPEG"):
@@ -768,7 +776,7 @@ def test_an_interrupt_while_decoding_leaves_nothing(small, tmp_path, monkeypatch
     def interrupt(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(datasets, "_decode", interrupt)
+    monkeypatch.setattr(_tiny_imagenet, "_decode", interrupt)
     with pytest.raises(KeyboardInterrupt):
         fetch_tiny_imagenet(data_home=tmp_path / "home", source=source)
     assert list((tmp_path / "home").iterdir()) == []
