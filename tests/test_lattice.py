@@ -10,10 +10,10 @@ from growlattice._lattice import Lattice, divisive_normalization, time_selection
 from . import reference
 
 
-def make_lattice(
+def fresh_lattice(
     n_channels=3, n_layers=3, n_steps=3, kernel_size=3, time_selection="adaptive", shape=(2, 4, 3), seed=0
 ):
-    lattice = Lattice(
+    return Lattice(
         shape,
         4,
         n_channels=n_channels,
@@ -24,6 +24,10 @@ def make_lattice(
         temperature=5.0,
         generator=torch.Generator().manual_seed(seed),
     ).double()
+
+
+def make_lattice(seed=0, **parameters):
+    lattice = fresh_lattice(seed=seed, **parameters)
     generator = torch.Generator().manual_seed(seed + 1)
     with torch.no_grad():  # biases, normalization and time selection that matter
         for name, tensor in [*lattice.named_parameters(), *lattice.named_buffers()]:
@@ -132,19 +136,8 @@ def test_adaptive_weights_differ_between_images_and_fixed_do_not():
 
 @pytest.mark.parametrize("time_selection", ["adaptive", "fixed"])
 def test_a_fresh_lattice_weighs_all_steps_equally(time_selection):
-    fresh = Lattice(
-        (2, 4, 3),
-        4,
-        n_channels=3,
-        n_layers=2,
-        n_steps=5,
-        kernel_size=3,
-        time_selection=time_selection,
-        temperature=5.0,
-        generator=torch.Generator().manual_seed(0),
-    )
-    weights = fresh(make_images(3).float()).weights.detach()
-    torch.testing.assert_close(weights, torch.full((3, 5), 0.2))
+    weights = fresh_lattice(n_steps=5, time_selection=time_selection)(make_images(3)).weights.detach()
+    torch.testing.assert_close(weights, torch.full((3, 5), 0.2, dtype=torch.float64))
 
 
 def test_channel_magnitude_equals_naive_reference():
