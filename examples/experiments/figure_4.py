@@ -200,11 +200,12 @@ def draw_people(axes, images, measure, people):
         found = people[(people["measure"] == measure) & (people["unit"] == unit)].iloc[0]
         what = {"class": "means of the classes", "image": "means of tenths of the images"}[unit]
         rho = f"rank correlation {found.correlation:.2f} [{found.low:.2f}, {found.high:.2f}]"
-        ax.set_title(f"{what}\n{rho}, n = {found.n}", fontsize="medium")
+        ax.set_title(f"{what}\n{rho}, n = {found.n}", fontsize="small")
         ax.set(xlabel="time used (steps)", ylabel=MEASURES[measure])
-    for row in classes.itertuples():
-        place = (row.time_used, getattr(row, measure))
-        axes[f"class_{measure}"].annotate(row.label, place, (3, 3), textcoords="offset points", fontsize="x-small")
+    for number, row in enumerate(classes.sort_values("time_used").itertuples()):
+        place, side = (row.time_used, getattr(row, measure)), ("left", 4) if number % 2 else ("right", -4)
+        style = dict(textcoords="offset points", ha=side[0], fontsize="x-small")
+        axes[f"class_{measure}"].annotate(row.label, place, (side[1], 3), **style)
 
 
 def main():
