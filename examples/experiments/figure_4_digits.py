@@ -2,8 +2,9 @@
 
     python figure_4_digits.py --n-jobs 2
 
-Lattices of one layer, whose depth is in its time, under a time pressure of 0.2, and test images occluded by patches of the background's black and
-of each image's mean pixel. Writes figure_4_digits.csv: the rise in steps from images that are whole, over seeds.
+Lattices of one layer, whose depth is in its time, under a time pressure of 0.2, and test images occluded by patches of
+the background's black and of each image's mean pixel. Writes figure_4_digits.csv: the rise in steps from images that
+are whole, over seeds.
 """
 
 import common
