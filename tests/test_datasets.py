@@ -568,8 +568,8 @@ VAL_LABELS = [2, 0, 1]
 def small(monkeypatch):
     """Tiny ImageNet with three classes, two training images and one validation image a class."""
     for name, value in SMALL.items():
-        for module in (datasets, _tiny_imagenet):
-            monkeypatch.setattr(module, name, value, raising=module is _tiny_imagenet)
+        monkeypatch.setattr(_tiny_imagenet, name, value)
+    monkeypatch.setattr(datasets, "TINY_IMAGENET_CLASSES", SMALL["TINY_IMAGENET_CLASSES"])
 
 
 def jpeg(seed, size=(64, 64), mode="RGB", format="JPEG"):
