@@ -168,7 +168,7 @@ class LatticeNet(NeuralNet):
         epoch = len(self.history)
         shuffling = seeded_generator(self.seed, epoch, 0)
         noise = seeded_generator(self.seed, epoch, 1, device=self.device)
-        self.sums_ = {}
+        self.sums_, self.late_weights_ = {}, torch.zeros((), device=self.device)
         for index, batch in enumerate(batches.shuffled(shuffling)):
             progress = start + (end - start) * index / len(batches)
             self._set_progress(progress, decay)
@@ -198,13 +198,14 @@ class LatticeNet(NeuralNet):
         extras = {name: _scalar(cost(self.module_, y_pred), name) for name, cost in self.extra_costs.items()}
         costs |= extras
         loss = error + self.ramp_ * sum(price * costs[name] for name, price in self.pressures.items() if price)
+        late_weights = y_pred.weights.detach().flip(1).cumsum(1).flip(1)  # of each step and all after it
+        self.late_weights_ = torch.maximum(self.late_weights_, late_weights.amax(0))
         self._add_up(
             len(labels),
             {
                 "train_loss": loss,
                 "error": error,
                 "time": costs["time"],
-                "step_weights": y_pred.weights.mean(dim=0),
                 **extras,
                 "accuracy": weighted_mean((y_pred.log_probas.argmax(dim=1) == labels).to(loss.dtype), sample_weight),
             },
@@ -241,7 +242,6 @@ class LatticeNet(NeuralNet):
         """Read the epoch's sums from the device, once, into the history."""
         means = {name: value / n_images for name, value in self.sums_.items()} | self.space_costs()
         del self.sums_
-        self.step_weights_ = means.pop("step_weights")
         means = dict(zip(means, torch.stack([mean.float() for mean in means.values()]).tolist(), strict=True))
         check_finite(means, len(self.history), self.lr)
         for name, mean in means.items():

@@ -54,7 +54,6 @@ COLUMNS = {
     "time",
     "time_used",
     "dur",
-    "step_weights",
 }
 
 

@@ -10,7 +10,7 @@ from ._lattice import MEMORY_FORMAT, Lattice
 
 # What has come to nothing in training; measured: docs/choices.
 SILENT = 0.1  # magnitude of a channel, which is 1 on average at initialization
-UNUSED = 0.01  # time-selection weight of a step and all after it, averaged over images
+UNUSED = 0.01  # time-selection weight of a step and all after it, for every image
 
 
 def settle(mask):
@@ -120,7 +120,7 @@ def compact_net(net):
     if prices["breadth"] or prices["depth"]:
         mask = channels_above(SILENT * net.lr_share, lattice)
     if prices["time"] and net.ramp_ == 1:
-        steps_left = steps_in_use(net.step_weights_)
+        steps_left = steps_in_use(net.late_weights_)
     if steps_left < lattice.steps_left or not torch.equal(mask, lattice.mask):
         moments = cut(net.moments(), lattice.mask, mask, steps_left)
         net.take_over(compact(lattice, mask, steps_left), moments)
@@ -134,16 +134,20 @@ def channels_above(bar, lattice):
     return settle(mask)
 
 
-def steps_in_use(step_weights):
-    """How many steps are left without trailing ones of next to no weight; at least 1.
+def steps_in_use(late_weights):
+    """How many steps are left without trailing ones that no image uses; at least 1.
+
+    Parameters
+    ----------
+    late_weights : Tensor of shape (n_steps,)
+        Time-selection weight of each step and all after it together, the largest of the images.
 
     Examples
     --------
-    >>> steps_in_use(torch.tensor([0.6, 0.395, 0.005]))
+    >>> steps_in_use(torch.tensor([1.0, 0.4, 0.005]))
     2
     """
-    from_here_on = step_weights.flip(0).cumsum(0).flip(0)
-    return max(1, int((from_here_on >= UNUSED).sum()))
+    return max(1, int((late_weights >= UNUSED).sum()))
 
 
 def build(config, tensors):

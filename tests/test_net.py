@@ -68,7 +68,7 @@ def test_streams_differ_and_repeat():
 def test_loss_in_training_is_the_error_and_every_annealed_price(batch):
     images, labels = batch
     net = make_net((0.3, 0.5, 0.7), extra={"energy": (lambda lattice, output: output.activity.mean(), 0.9)})
-    net.ramp_, net.sums_ = 0.25, {}
+    net.ramp_, net.sums_, net.late_weights_ = 0.25, {}, torch.zeros(())
     output = net.module_(images)
     magnitude = net.module_.channel_magnitude()
     prices = (
@@ -104,6 +104,6 @@ def test_schedule_moves_learning_rate_noise_and_pressures():
 def test_an_extra_cost_must_be_a_scalar_tensor(batch, value):
     images, labels = batch
     net = make_net(extra={"energy": (lambda lattice, output: value, 1.0)})
-    net.ramp_, net.sums_ = 1.0, {}
+    net.ramp_, net.sums_, net.late_weights_ = 1.0, {}, torch.zeros(())
     with pytest.raises(ValueError, match="The extra cost 'energy' returned .* Return a scalar tensor"):
         net.get_loss(net.module_(images), (labels, None), training=True)

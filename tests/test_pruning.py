@@ -227,17 +227,27 @@ def test_channels_below_the_bar_go_but_one_stays():
 
 
 @pytest.mark.parametrize(
-    "step_weights, steps_left",
-    [([0.2, 0.3, 0.5], 3), ([0.6, 0.395, 0.005], 2), ([0.99, 0.004, 0.006], 2), ([0.995, 0.002, 0.003], 1)],
+    "late_weights, steps_left",
+    [([1.0, 0.8, 0.5], 3), ([1.0, 0.4, 0.005], 2), ([1.0, 0.01, 0.006], 2), ([1.0, 0.005, 0.003], 1)],
 )
-def test_trailing_steps_of_no_weight_go(step_weights, steps_left):
-    assert steps_in_use(torch.tensor(step_weights)) == steps_left
+def test_trailing_steps_of_no_weight_go(late_weights, steps_left):
+    assert steps_in_use(torch.tensor(late_weights)) == steps_left
+
+
+def test_a_step_that_one_image_uses_stays():
+    lattice = make_lattice(n_steps=3).to(torch.float64)
+    batches = batches_for(lattice)
+    net = net_of(lattice, lr=0.0)
+    net.train_epoch(batches, 0.0, 0.0)
+    weights = torch.cat([output.weights for output in net.outputs(batches, lattice)])
+    assert torch.allclose(net.late_weights_, weights.flip(1).cumsum(1).flip(1).amax(0))
+    assert not torch.allclose(net.late_weights_[2], weights[:, 2].mean())
 
 
 @pytest.mark.parametrize("pressure, ramp, steps_left", [(0.1, 1.0, 1), (0.1, 0.9, 3), (0.0, 1.0, 3)])
 def test_steps_go_only_at_the_full_price_of_time(pressure, ramp, steps_left):
     net = net_of(make_lattice(n_steps=3), pressures={"breadth": 0.0, "depth": 0.0, "time": pressure})
-    net.ramp_, net.step_weights_ = ramp, torch.tensor([0.995, 0.002, 0.003])
+    net.ramp_, net.late_weights_ = ramp, torch.tensor([1.0, 0.005, 0.003])
     compact_net(net)
     assert net.module_.steps_left == steps_left
 
@@ -246,7 +256,7 @@ def test_channels_go_only_if_they_have_a_price():
     lattice = without_use(make_lattice(), MASK)
     for prices, mask in (((0.1, 0.0), MASK), ((0.0, 0.1), MASK), ((0.0, 0.0), lattice.mask)):
         net = net_of(lattice, pressures=dict(zip(("breadth", "depth", "time"), (*prices, 0.1), strict=True)))
-        net.ramp_, net.step_weights_ = 0.0, torch.full((3,), 1 / 3)
+        net.ramp_, net.late_weights_ = 0.0, torch.ones(3)
         compact_net(net)
         assert torch.equal(net.module_.mask, mask)
 

@@ -63,7 +63,12 @@ def arguments(description, **extra):
     return chosen
 
 
-def images(name, scale, n_train=None, n_test=None, random_state=0):
+def where(options):
+    """What the command line says of how to train, as parameters of a lattice."""
+    return {"device": options.device, "memory": options.memory}
+
+
+def images(name, scale, n_train=None, n_test=None, random_state=0, optional=False):
     """Training and test images of a data set.
 
     Parameters
@@ -76,11 +81,14 @@ def images(name, scale, n_train=None, n_test=None, random_state=0):
         How many images to draw, with the classes in equal shares as far as they are so in the data; by default all.
     random_state : int, default=0
         Seed of the draw.
+    optional : bool, default=False
+        Whether the experiment can do without the data set, if it is not there and cannot be downloaded; otherwise the
+        program ends with a line that says so.
 
     Returns
     -------
     Images or None
-        None, with a printed line, if the data set is not there and cannot be downloaded.
+        None, with a printed line, for an optional data set that is not there.
     """
     if name == "digits" or scale == "smoke":
         X, y = load_digits(return_X_y=True)
@@ -93,6 +101,8 @@ def images(name, scale, n_train=None, n_test=None, random_state=0):
         try:
             train, test = (fetch(subset=subset) for subset in ("train", "test"))
         except OSError as error:
+            if not optional:
+                sys.exit(f"This experiment needs {name}: {error}")
             print(f"{name} is left out: {error}")
             return None
         target_names = list(train.target_names)
@@ -177,7 +187,7 @@ def over_seeds(frame, by, values):
     for key, group in frame.groupby(by, sort=True):
         row = dict(zip(by, key, strict=True)) | {"n_seeds": len(group)}
         for value in values:
-            row[value], row[f"{value}_low"], row[f"{value}_high"] = seed_interval(group[value])
+            row[value], row[f"{value}_low"], row[f"{value}_high"] = _interval(group[value])
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -189,11 +199,14 @@ def rank_correlation(a, b):
     return a.corr(b, method="spearman")
 
 
-def claim(text, values):
-    """A row of a table of claims: a number for each seed, as their mean and 95 % interval by the t distribution."""
-    values = np.asarray(values, dtype=float)
-    low, high = (np.nan, np.nan) if np.isnan(values).any() else seed_interval(values)[1:]
-    return {"claim": text, "mean": values.mean(), "low": low, "high": high, "n_seeds": len(values)}
+def claim(text, values, limits=(-np.inf, np.inf)):
+    """A row of a table of claims: a number for each seed, as their mean and 95 % interval by the t distribution.
+
+    The interval is cut at the `limits` of what is measured, such as -1 and 1 for correlations.
+    """
+    mean, *bounds = _interval(values)
+    low, high = np.clip(bounds, *limits)
+    return {"claim": text, "mean": mean, "low": low, "high": high, "n_seeds": len(values)}
 
 
 def curve(ax, frame, x, y, **style):
@@ -212,6 +225,14 @@ def save(figure, out, name):
     """Write a figure to the folder `out` as ``name.png``."""
     figure.savefig(out / f"{name}.png", dpi=150)
     print(out / f"{name}.png")
+
+
+def _interval(values):
+    """Mean and 95 % interval over seeds; without bounds for a single seed, and nan if a seed has no number."""
+    values = np.asarray(values, dtype=float)
+    if len(values) < 2 or np.isnan(values).any():
+        return values.mean(), np.nan, np.nan
+    return tuple(seed_interval(values))
 
 
 def _fit(lattice, X, y):

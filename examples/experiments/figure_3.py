@@ -64,6 +64,7 @@ def measure(lattice, data, patch_size):
     row = {name: getattr(lattice, name) for name in PRESSURES} | {"seed": lattice.random_state}
     row |= {"breadth_cost": lattice.costs_["breadth"], "depth_cost": lattice.costs_["depth"]}
     row |= {"channels_used": 0.0, "layers_used": 0, "kept_train": 1.0, "kept_test": 1.0}
+    row["attribution_entropy"] = np.nan  # a lattice at chance attributes to nothing but rounding
     row["accuracy"] = row["accuracy_pruned"] = lattice.score(data.X_test, data.y_test)
     if pruned is not None:
         mask, trained = pruned.channel_mask_, pruned.resources_["accuracy"]
@@ -72,8 +73,8 @@ def measure(lattice, data, patch_size):
         row["kept_train"] = (trained["after"] - chance) / (trained["before"] - chance)
         if row["accuracy"] > chance:
             row["kept_test"] = (row["accuracy_pruned"] - chance) / (row["accuracy"] - chance)
-    maps = attribution_map(lattice, data.X_test[:N_ATTRIBUTED], patch_size=patch_size)
-    row["attribution_entropy"] = np.nanmean(attribution_entropy(maps[:, ::patch_size, ::patch_size]))
+        maps = attribution_map(lattice, data.X_test[:N_ATTRIBUTED], patch_size=patch_size)
+        row["attribution_entropy"] = np.nanmean(attribution_entropy(maps[:, ::patch_size, ::patch_size]))
     return row, (lattice.channel_magnitude_, mask)
 
 
@@ -100,7 +101,7 @@ def table_of_claims(models):
     for value in ("accuracy", "layers_used"):
         by_seed = models.groupby("seed")
         correlations = [common.rank_correlation(seed["attribution_entropy"], seed[value]) for _, seed in by_seed]
-        rows.append(common.claim(f"rank correlation of attribution entropy with {value}", correlations))
+        rows.append(common.claim(f"rank correlation of attribution entropy with {value}", correlations, limits=(-1, 1)))
     return pd.DataFrame(rows)
 
 
@@ -168,8 +169,7 @@ def main():
             depth_pressure=depth,
             random_state=seed,
             compact_every=None,  # as in the paper, nothing is removed before training ends
-            device=options.device,
-            memory=options.memory,
+            **common.where(options),
             **settings["lattice"],
         )
         for breadth, depth, seed in cells
@@ -179,8 +179,8 @@ def main():
         partial(measure, data=data, patch_size=patch_size), lattices, options.n_jobs, "measured"
     )
     models = pd.DataFrame([row for row, _ in measured])
-    means = common.over_seeds(models, PRESSURES, VALUES)
     common.report(models, options.out, "figure_3_models")
+    means = common.over_seeds(models, PRESSURES, VALUES)
     common.report(means, options.out, "figure_3_pressures")
     common.report(table_of_claims(models), options.out, "figure_3_claims")
     common.save(draw_summary(means), options.out, "figure_3")

@@ -1,8 +1,9 @@
 """Figure 4: does a lattice take its time where time is needed?
 
-First, lattices with fixed and with adaptive time selection are trained under time pressures from 0 to 1, without space
-pressures. Then the steps that adaptive lattices use are set against occlusion, which they never saw in training, and
-against people's uncertainty about the same photographs (CIFAR-10H).
+First, lattices with fixed and with adaptive time selection are trained under time pressures from 0 to 1, without
+space pressures and without compaction, so that steps that training images do not use are there for others. Then the
+steps that adaptive lattices use are set against occlusion, which they never saw in training, and against people's
+uncertainty about the same photographs (CIFAR-10H).
 
 figure_4_pressures.csv    cost of time, steps used and accuracy, by time selection and pressure
 figure_4_equal_time.csv   accuracy of adaptive less that of fixed selection at equal steps used
@@ -71,7 +72,7 @@ def train_sweep(data, settings, options):
     """Lattices with both kinds of time selection under every time pressure, as a table with a row for each."""
     cells = product(CHOICES, settings["time_pressures"], settings["seeds"])
     sweep = pd.DataFrame(cells, columns=["time_selection", "time_pressure", "seed"])
-    make = partial(LatticeClassifier, **settings["lattice"], device=options.device, memory=options.memory)
+    make = partial(LatticeClassifier, **settings["lattice"], compact_every=None, **common.where(options))
     lattices = [
         make(time_selection=how, time_pressure=price, random_state=seed) for how, price, seed in sweep.to_numpy()
     ]
@@ -132,13 +133,13 @@ def photographs(options, settings):
     """Photographs, a table of them, and time used by occlusion, all of CIFAR-10; None where that is not there."""
     settings = dict(settings)
     n_train, n_occluded, seeds = (settings.pop(name) for name in ("n_train", "n_occluded", "seeds"))
-    data = common.images("cifar10", options.scale, n_train)
+    data = common.images("cifar10", options.scale, n_train, optional=True)
     if data is None:
         return None
     if options.lattice:
         lattices = [LatticeClassifier.load(path, device=options.device) for path in options.lattice]
     else:
-        make = partial(LatticeClassifier, **settings, device=options.device, memory=options.memory)
+        make = partial(LatticeClassifier, **settings, compact_every=None, **common.where(options))
         lattices = [make(random_state=seed) for seed in seeds]
         lattices = common.train(lattices, data.X_train, data.y_train, options.n_jobs)
     images = pd.DataFrame({"row": data.test_rows, "label": np.array(data.target_names)[data.y_test]})

@@ -2,9 +2,9 @@
 
     python figure_4_digits.py --n-jobs 2
 
-Lattices of one layer, whose depth is in its time, under a time pressure of 0.2, and test images occluded by patches of
-the background's black and of each image's mean pixel. Writes figure_4_digits.csv: the rise in steps from images that
-are whole, over seeds.
+Lattices of one layer, whose depth is in its time, under a time pressure of 0.2 and without compaction, and test
+images occluded by patches of the background's black and of each image's mean pixel. Writes figure_4_digits.csv: the
+rise in steps from images that are whole, over seeds.
 """
 
 import common
@@ -16,16 +16,16 @@ from growlattice.analysis import seed_interval
 from growlattice.inspection import occlude
 
 SHARES = [0.25, 0.5, 0.75]
-SETTINGS = dict(max_channels=16, max_layers=1, max_steps=6, time_pressure=0.2)
+SETTINGS = dict(max_channels=16, max_layers=1, max_steps=6, time_pressure=0.2, compact_every=None)
 EPOCHS = {"smoke": 1, "small": 40, "full": 150}
-SEEDS = range(3, 11)  # the settings were chosen with 0 to 2
+SEEDS = range(11, 19)  # the settings were chosen with others
 
 
 def main():
     """Train, measure, and write the table."""
     options = common.arguments(__doc__)
     data = common.images("digits", options.scale)
-    make = dict(SETTINGS, max_epochs=EPOCHS[options.scale], device=options.device, memory=options.memory)
+    make = dict(SETTINGS, max_epochs=EPOCHS[options.scale], **common.where(options))
     lattices = [LatticeClassifier(**make, random_state=seed) for seed in SEEDS]
     lattices = common.train(lattices, data.X_train, data.y_train, options.n_jobs)
     whole = np.array([lattice.time_used(data.X_test).mean() for lattice in lattices])

@@ -59,14 +59,27 @@ def measure(lattice, data):
     return row, probas
 
 
-def consistency_of_groups(consistency, resource):
-    """Mean error consistency within the third of the models that uses least of a resource, the most, and between."""
-    third = max(len(resource) // 3, 2)
-    order = np.argsort(resource, kind="stable")
-    least, most = order[:third], order[-third:]
-    pairs = np.triu_indices(third, k=1)
-    within = [consistency[np.ix_(group, group)][pairs].mean() for group in (least, most)]
-    return *within, consistency[np.ix_(least, most)].mean()
+def consistency_of_groups(consistency, resource, seeds):
+    """Mean error consistency within the third of the models that uses least of a resource, the most, and between.
+
+    Models of one seed start from the same weights and are alike for that reason too, so models of different seeds are
+    compared; there is a row for each pair of seeds. Which of the models that use the same come first is drawn.
+    """
+    drawn = np.random.default_rng(0).permutation(len(resource))
+    thirds = []
+    for seed in np.unique(seeds):
+        rows = np.flatnonzero(seeds == seed)
+        order, third = rows[np.lexsort((drawn[rows], resource[rows]))], max(len(rows) // 3, 1)
+        thirds.append((order[:third], order[-third:]))
+
+    def mean(one, other):
+        return consistency[np.ix_(one, other)].mean()
+
+    rows = []
+    for (least, most), (others_least, others_most) in combinations(thirds, 2):
+        between = (mean(least, others_most) + mean(most, others_least)) / 2
+        rows.append((mean(least, others_least), mean(most, others_most), between))
+    return np.array(rows)
 
 
 def explained(inputs, output):
@@ -90,10 +103,9 @@ def table_of_claims(models, consistency, places):
         rows.append(common.claim(f"Pareto set: {name}, largest minus smallest", ranges))
     for a, b in combinations(RESOURCES, 2):
         correlations = [common.rank_correlation(front[a], front[b]) for front in fronts]
-        rows.append(common.claim(f"Pareto set: rank correlation of {a} and {b}", correlations))
+        rows.append(common.claim(f"Pareto set: rank correlation of {a} and {b}", correlations, limits=(-1, 1)))
     for name in RESOURCES:
-        groups = [consistency_of_groups(consistency[np.ix_(s, s)], models[name].to_numpy()[s]) for s in seeds]
-        least, most, between = np.transpose(groups)
+        least, most, between = consistency_of_groups(consistency, models[name].to_numpy(), models["seed"].to_numpy()).T
         rows.append(common.claim(f"error consistency within least {name}", least))
         rows.append(common.claim(f"error consistency within most {name}", most))
         rows.append(common.claim(f"error consistency between least and most {name}", between))
@@ -102,7 +114,9 @@ def table_of_claims(models, consistency, places):
     for name in ["accuracy", *RESOURCES]:
         of_map = [explained(places.iloc[s][["x", "y"]], models[name].iloc[s]) for s in seeds]
         rows.append(
-            common.claim(f"map explains of the ranks of {name} (chance: {2 / (len(seeds[0]) - 1):.2f})", of_map)
+            common.claim(
+                f"map explains of the ranks of {name} (chance: {2 / (len(seeds[0]) - 1):.2f})", of_map, limits=(0, 1)
+            )
         )
         if name != "accuracy":
             of_accuracy = [explained(places.iloc[s][["accuracy"]], models[name].iloc[s]) for s in seeds]
@@ -173,8 +187,7 @@ def main():
             **dict(zip(PRESSURES, pressures, strict=True)),
             random_state=seed,
             compact_every=None,  # as in figure 3
-            device=options.device,
-            memory=options.memory,
+            **common.where(options),
             **shared["lattice"],
         )
         for *pressures, seed in cells

@@ -66,7 +66,7 @@ SETTINGS = {
     "full": dict(
         n_train=None,
         n_test=None,
-        lattice=dict(image_size=32, max_channels=32, max_layers=8, max_steps=8, max_epochs=150),
+        lattice=dict(image_size=32, max_channels=32, max_layers=8, max_steps=8, max_epochs=150, annealing=(0.5, 0.9)),
         space_pressures=[0.001, 0.01, 0.1, 1.0, 10.0, 100.0],
         time_pressures=[0.01, 0.1, 0.3, 1.0],
         shown=(0.1, 0.1),
@@ -77,12 +77,12 @@ SETTINGS = {
 
 def grow(name, settings, options):
     """Lattices on one data set under all pressures, as a table with a row for each; None without the data set."""
-    data = common.images(name, options.scale, settings["n_train"], settings["n_test"])
+    data = common.images(name, options.scale, settings["n_train"], settings["n_test"], optional=True)
     if data is None:
         return None
     cells = product(settings["space_pressures"], settings["time_pressures"], settings["seeds"])
     models = pd.DataFrame(cells, columns=[*PRESSURES, "seed"])
-    make = partial(LatticeClassifier, **settings["lattice"], device=options.device, memory=options.memory)
+    make = partial(LatticeClassifier, **settings["lattice"], **common.where(options))
     lattices = [
         make(breadth_pressure=space, depth_pressure=space, time_pressure=time, random_state=seed)
         for space, time, seed in zip(*(models[column] for column in models), strict=True)
@@ -112,7 +112,8 @@ def measured(lattice, data):
         "accuracy_pruned": (pruned or lattice).score(data.X_test, data.y_test),
     }
     for name, (unit, _) in RESOURCES.items():
-        row[f"per_{unit}"] = efficiency(row["accuracy"], row[name], len(data.target_names)) if row[name] else 0.0
+        accuracy = row["accuracy" if name == "time_used" else "accuracy_pruned"]  # of the network that used it
+        row[f"per_{unit}"] = efficiency(accuracy, row[name], len(data.target_names)) if row[name] else 0.0
     return row
 
 

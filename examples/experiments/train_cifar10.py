@@ -40,6 +40,7 @@ def main():
         max_epochs=options.epochs,
         batch_size=64,
         lr=5e-3,
+        compact_every=None,  # steps that training images do not use may be of use to occluded ones
         device="cpu",  # flip_and_shift draws there
         memory=options.memory,
         checkpoint_seconds=30,
