@@ -141,6 +141,8 @@ def attribution_entropy(maps):
     if maps.size < 2 * len(maps):
         raise ValueError(f"maps has shape {maps.shape}, but entropy needs two places or more. Give (n, height, width).")
     magnitude = np.abs(maps.reshape(len(maps), -1))  # (n, n_places)
+    largest = magnitude.max(axis=1, keepdims=True)
+    magnitude /= np.where(largest > 0, largest, 1)  # so that the sum is finite
     total = magnitude.sum(axis=1, keepdims=True)
     shares = np.divide(magnitude, total, out=np.full_like(magnitude, np.nan), where=total > 0)
     return entr(shares).sum(axis=1) / np.log(shares.shape[1])
@@ -161,6 +163,13 @@ def as_channels_first(images):
     if images.ndim == 3:
         return images[:, None]
     return images.transpose(0, 3, 1, 2) if images.shape[3] in CHANNELS else images
+
+
+def as_pictures(images):
+    """The images as matplotlib draws them, from 0 for the least of all values to 1 for the greatest."""
+    pixels = as_channels_first(images).transpose(0, 2, 3, 1).astype(float)
+    pixels = (pixels - pixels.min()) / (np.ptp(pixels) or 1)
+    return pixels[..., 0] if pixels.shape[3] == 1 else pixels
 
 
 def _checked_patch_size(patch_size, height, width):

@@ -103,7 +103,7 @@ def error_consistency_matrix(correct):
     Raises
     ------
     ValueError
-        If `correct` holds anything but truth values, or has not two axes, or is empty.
+        If `correct` holds anything but truth values, has not two axes, is empty, or models differ in their images.
 
     Examples
     --------
@@ -114,7 +114,7 @@ def error_consistency_matrix(correct):
            [0.5, 1. ]])
     """
     # Counts are kept whole, in float64 for the sake of a fast product, so that equal rows give exactly 1.
-    correct = _as_truth_values("correct", correct, "(n_models, n_images)").astype(np.float64)
+    correct = _as_truth_values("correct", _stacked("correct", correct), "(n_models, n_images)").astype(np.float64)
     n_images = correct.shape[1]
     n_right = correct.sum(axis=1)
     agreed = n_images - n_right[:, None] - n_right + 2 * correct @ correct.T
@@ -139,7 +139,8 @@ def output_divergence(probas):
     Raises
     ------
     ValueError
-        If `probas` has not three axes, is empty, or holds probabilities that are NaN or negative, or do not sum to 1.
+        If `probas` has not three axes, is empty, or holds probabilities that are NaN or negative, or do not sum to 1;
+        or if models differ in their images or classes, as after folds that lack a class.
 
     References
     ----------
@@ -368,10 +369,17 @@ def _along_principal_axes(points):
 def _pearson(first, second, axis=-1):
     """Correlation along an axis, NaN where either is constant."""
     constant = (np.ptp(first, axis=axis) == 0) | (np.ptp(second, axis=axis) == 0)
-    first, second = (values - values.mean(axis=axis, keepdims=True) for values in (first, second))
+    first, second = (_deviations(values, axis) for values in (first, second))
     products = (first * second).sum(axis=axis)
     scale = np.sqrt((first**2).sum(axis=axis) * (second**2).sum(axis=axis))
     return np.divide(products, scale, out=np.full_like(products, np.nan), where=~constant).clip(-1, 1)
+
+
+def _deviations(values, axis):
+    """Deviations from the mean, the largest of which is 1, so that neither tiny nor huge ones are lost when squared."""
+    deviations = values - values.mean(axis=axis, keepdims=True)
+    largest = np.abs(deviations).max(axis=axis, keepdims=True)
+    return deviations / np.where(largest > 0, largest, 1)
 
 
 def _spearman(first, second, axis=-1):
@@ -381,8 +389,22 @@ def _spearman(first, second, axis=-1):
 _CORRELATIONS = {"spearman": _spearman, "pearson": _pearson}
 
 
+def _stacked(name, models):
+    """What models gave, as one array."""
+    try:
+        return np.asarray(models)
+    except ValueError:
+        shapes = [np.shape(model) for model in models]
+        raise ValueError(
+            f"{name} has models of shapes {shapes}, but all must have the same. Let all answer the same images, and "
+            "give a class that a model has not seen a column of zeros."
+        ) from None
+
+
 def _as_truth_values(name, values, shape):
     values = np.asarray(values)
+    if values.dtype == object and all(isinstance(value, (bool, np.bool_)) for value in values.flat):
+        values = values.astype(bool)
     _check_axes(name, values, shape)
     if values.dtype.kind not in "biuf" or not np.isin(values, (False, True)).all():
         raise ValueError(f"{name} of {values.dtype} holds more than True and False. Give, for example, predicted == y.")
@@ -390,7 +412,7 @@ def _as_truth_values(name, values, shape):
 
 
 def _as_probabilities(probas):
-    probas = np.asarray(probas)
+    probas = _stacked("probas", probas)
     _check_axes("probas", probas, "(n_models, n_images, n_classes)")
     if not probas.min() >= 0:
         raise ValueError(f"probas has the minimum {probas.min()}, but probabilities are at least 0. Are these logits?")

@@ -8,13 +8,21 @@ from numbers import Integral
 
 import numpy as np
 import pandas as pd
-from sklearn.utils import assert_all_finite, check_array, check_consistent_length, check_random_state, column_or_1d
+from sklearn.utils import (
+    assert_all_finite,
+    check_array,
+    check_consistent_length,
+    check_random_state,
+    check_scalar,
+    column_or_1d,
+)
 from sklearn.utils.validation import check_is_fitted
 
-from ._occlusion import as_channels_first, attribution_entropy, attribution_map, checked_images, occlude
+from ._occlusion import as_channels_first, as_pictures, attribution_entropy, attribution_map, checked_images, occlude
 
 __all__ = [
     "AttributionDisplay",
+    "ExtremesDisplay",
     "MagnitudeDisplay",
     "OcclusionDisplay",
     "ParetoDisplay",
@@ -29,12 +37,16 @@ TITLES = {"time_used": "time used (steps)", "macs_per_image": "multiply-accumula
 
 
 class _Display:
-    """What displays share: `plot` finds the axes, and leaves the drawing to `_draw`."""
+    """What displays share: `plot` finds the axes, and leaves the drawing to `_draw` and its options."""
 
     _size = (6, 4)
 
-    def plot(self, ax=None):
-        """Draw in the matplotlib Axes `ax`, or in a new figure; returns self, with `ax_` and `figure_`."""
+    def plot(self, ax=None, **options):
+        """Draw in the matplotlib Axes `ax`, or in a new figure; returns self, with `ax_` and `figure_`.
+
+        MagnitudeDisplay takes the option `vmax` and PressureGridDisplay `vmin` and `vmax`, the ends of the scale of
+        shades, so that several can share one. ParetoDisplay takes ``line=False``, for a front that is not a line.
+        """
         try:
             import matplotlib.pyplot as plt
         except ImportError as error:
@@ -45,7 +57,7 @@ class _Display:
         if ax is None:
             _, ax = plt.subplots(figsize=self._size, layout="constrained")
         self.ax_, self.figure_ = ax, ax.figure
-        self._draw(ax)
+        self._draw(ax, **options)
         return self
 
 
@@ -72,11 +84,12 @@ class MagnitudeDisplay(_Display):
     """
 
     def __init__(self, channel_magnitude, channel_mask):
-        magnitude, mask = np.asarray(channel_magnitude, dtype=float), np.asarray(channel_mask, dtype=bool)
-        if magnitude.ndim != 2 or mask.shape != magnitude.shape:
+        magnitude = check_array(channel_magnitude, ensure_2d=False, dtype=float, input_name="channel_magnitude")
+        mask = np.asarray(channel_mask)
+        if magnitude.ndim != 2 or mask.shape != magnitude.shape or mask.dtype != bool:
             raise ValueError(
-                f"channel_magnitude has shape {magnitude.shape} and channel_mask {mask.shape}. Give both as "
-                "(n_layers, n_channels)."
+                f"channel_magnitude has shape {magnitude.shape}, and channel_mask is of {mask.dtype} and shape "
+                f"{mask.shape}. Give both as (n_layers, n_channels), the mask of bool."
             )
         self.channel_magnitude, self.channel_mask = magnitude, mask
         self.ranked = np.take_along_axis(magnitude, np.lexsort((-magnitude, ~mask), axis=1), axis=1)
@@ -87,10 +100,11 @@ class MagnitudeDisplay(_Display):
         """Draw a fitted LatticeClassifier."""
         return cls(_read(estimator, "channel_magnitude_"), _read(estimator, "channel_mask_")).plot(ax)
 
-    def _draw(self, ax):
+    def _draw(self, ax, vmax=None):
         n_layers, n_channels = self.ranked.shape
         extent = (0.5, n_channels + 0.5, 0.5, n_layers + 0.5)
-        picture = ax.imshow(self.ranked, origin="lower", aspect="auto", extent=extent, vmin=0, cmap="viridis")
+        shades = dict(vmin=0, vmax=vmax, cmap="viridis")
+        picture = ax.imshow(self.ranked, origin="lower", aspect="auto", extent=extent, **shades)
         self.figure_.colorbar(picture, ax=ax, label="weight magnitude (1 = untrained)")
         if not self.channel_mask.all():
             line = dict(edges=np.arange(n_layers + 1) + 0.5, orientation="horizontal", baseline=None, clip_on=False)
@@ -127,6 +141,8 @@ class TimeUsedDisplay(_Display):
     def __init__(self, time_used, y=None, n_steps=None):
         time_used = check_array(time_used, ensure_2d=False, dtype=float, input_name="time_used")
         longest = time_used.max()
+        if n_steps is not None:
+            check_scalar(n_steps, "n_steps", Integral, min_val=1)
         self.n_steps = int(np.ceil(longest.round(3))) if n_steps is None else n_steps
         if time_used.ndim != 1 or time_used.min() < 0.999 or longest > self.n_steps + 0.001:
             raise ValueError(
@@ -169,6 +185,74 @@ class TimeUsedDisplay(_Display):
         _legend_above(ax)
 
 
+class ExtremesDisplay(_Display):
+    """The images that take the least time, in a row above, and those that take the most, below.
+
+    Parameters
+    ----------
+    images : array-like of images
+        As in :func:`occlude`; drawn with the least value of those shown as black and the greatest as white.
+    time_used : array-like of shape (n,)
+        Steps.
+    labels : sequence of length n, default=None
+        What is written below each image, such as its class.
+    n_shown : int, default=8
+        Images in a row; fewer if there are not twice as many.
+
+    Attributes
+    ----------
+    least, most : ndarray
+        Rows of `images`, from the one that takes least time on, and up to the one that takes most.
+
+    Examples
+    --------
+    >>> display = ExtremesDisplay.from_predictions(np.ones((5, 4, 4)), [3.0, 1.0, 2.0, 1.5, 2.5], n_shown=2)
+    >>> display.least, display.most
+    (array([1, 3]), array([4, 0]))
+    """
+
+    def __init__(self, images, time_used, labels=None, n_shown=8):
+        self.images = checked_images(images)
+        self.time_used = column_or_1d(check_array(time_used, ensure_2d=False, dtype=float, input_name="time_used"))
+        self.labels = None if labels is None else column_or_1d(labels)
+        check_consistent_length(self.images, self.time_used, self.labels)
+        check_scalar(n_shown, "n_shown", Integral, min_val=1)
+        if len(self.images) < 2:
+            raise ValueError(f"There are {len(self.images)} images, but two are needed for a least and a most.")
+        order = self.time_used.argsort(kind="stable")
+        n_shown = min(n_shown, len(order) // 2)
+        self.least, self.most = order[:n_shown], order[-n_shown:]
+        self._size = (1.1 * max(n_shown, 4) + 1, 3.2)
+
+    @classmethod
+    def from_estimator(cls, estimator, X, y=None, *, n_shown=8, ax=None):
+        """Draw images by the time that a fitted LatticeClassifier uses for them, above their classes y if given."""
+        return cls(X, _read(estimator, "time_used")(X), y, n_shown).plot(ax)
+
+    @classmethod
+    def from_predictions(cls, images, time_used, labels=None, *, n_shown=8, ax=None):
+        """Draw images by times that are known; the parameters are those of the class."""
+        return cls(images, time_used, labels, n_shown).plot(ax)
+
+    def _draw(self, ax):
+        pixels = as_pictures(self.images[[*self.least, *self.most]])
+        height, width = pixels.shape[1:3]
+        n_shown, pitch = len(self.least), 1.5 * height
+        for place, image in enumerate(pixels):
+            left, top = 1.1 * width * (place % n_shown), pitch * (place // n_shown)
+            ax.imshow(image, extent=(left, left + width, top + height, top), cmap="gray", vmin=0, vmax=1)
+            if self.labels is not None:
+                label = self.labels[[*self.least, *self.most][place]]
+                ax.text(left + width / 2, top + 1.05 * height, label, ha="center", va="top", fontsize="small")
+        least, most = (self.time_used[rows].mean() for rows in (self.least, self.most))
+        ax.set(xlim=(0, 1.1 * width * n_shown), ylim=(pitch + 1.4 * height, 0), xticks=[], aspect="equal")
+        ax.set_yticks(
+            [0.5 * height, pitch + 0.5 * height], [f"least\n({least:.2f} steps)", f"most\n({most:.2f} steps)"]
+        )
+        ax.tick_params(length=0)
+        ax.spines[:].set_visible(False)
+
+
 class PressureGridDisplay(_Display):
     """A value, such as accuracy or a resource, over a grid of two pressures.
 
@@ -192,11 +276,11 @@ class PressureGridDisplay(_Display):
         self.grid, self.value = grid, value
 
     @classmethod
-    def from_frame(cls, frame, x, y, value, *, ax=None):
+    def from_frame(cls, frame, x, y, value, *, ax=None, vmin=None, vmax=None):
         """Draw the column `value` of a table of models, such as `read_sweep` and `cv_results_` give.
 
-        The columns x and y hold the pressures. Columns that are missing, pressures that are nan, and several rows for
-        one cell raise a ValueError.
+        The columns x and y hold the pressures; vmin and vmax are the ends of the scale of shades. Columns that are
+        missing, pressures that are nan, and several rows for one cell raise a ValueError.
         """
         frame = _checked_columns(frame, x, y, value)
         if frame[[x, y]].isna().any(axis=None):
@@ -208,14 +292,14 @@ class PressureGridDisplay(_Display):
                 f"Several rows have {cell}, but a cell shows one. Select among the rows, or average them with "
                 f"frame.groupby([{x!r}, {y!r}], as_index=False)[{value!r}].mean()."
             )
-        return cls(frame.pivot(index=y, columns=x, values=value).astype(float), value).plot(ax)
+        return cls(frame.pivot(index=y, columns=x, values=value).astype(float), value).plot(ax, vmin=vmin, vmax=vmax)
 
-    def _draw(self, ax):
+    def _draw(self, ax, vmin=None, vmax=None):
         from matplotlib.ticker import EngFormatter
 
         values = np.ma.masked_invalid(self.grid.to_numpy(dtype=float))
         written = np.ma.ndenumerate(values) if values.shape[1] <= 8 else ()
-        picture = ax.imshow(values, origin="lower", aspect="auto", cmap="viridis")
+        picture = ax.imshow(values, origin="lower", aspect="auto", cmap="viridis", vmin=vmin, vmax=vmax)
         self.figure_.colorbar(picture, ax=ax, label=_title(self.value))
         for (row, column), value in written:
             color = "black" if np.dot(picture.to_rgba(value)[:3], [0.299, 0.587, 0.114]) > 0.5 else "white"
@@ -245,10 +329,11 @@ class ParetoDisplay(_Display):
     """
 
     def __init__(self, x, y, front):
+        check_consistent_length(x, y, front)
         self.x, self.y, self.front = x, y, front
 
     @classmethod
-    def from_frame(cls, frame, x, y, front, *, ax=None):
+    def from_frame(cls, frame, x, y, front, *, ax=None, line=True):
         """Draw two columns of a table of models.
 
         The front is what :func:`growlattice.metrics.pareto_front` returns, or the name of a column that holds it.
@@ -261,13 +346,13 @@ class ParetoDisplay(_Display):
             raise ValueError(
                 f"front gives {marks.dtype} for the rows of the frame, not bool. Give what pareto_front(frame) returns."
             )
-        return cls(frame[x], frame[y], marks).plot(ax)
+        return cls(frame[x], frame[y], marks).plot(ax, line=line)
 
-    def _draw(self, ax):
+    def _draw(self, ax, line=True):
         ax.plot(self.x[~self.front], self.y[~self.front], "o", color="0.6", label="beaten by another")
         order = self.x[self.front].argsort()
         x, y = self.x[self.front].iloc[order], self.y[self.front].iloc[order]
-        ax.plot(x, y, "D-", color="tab:red", linewidth=1, label="Pareto front")
+        ax.plot(x, y, "D-" if line else "D", color="tab:red", linewidth=1, label="Pareto front")
         ax.set(xlabel=_title(self.x.name), ylabel=_title(self.y.name))
         _legend_above(ax)
 
@@ -300,6 +385,11 @@ class OcclusionDisplay(_Display):
         if self.shares.shape != (n_shares,):
             raise ValueError(
                 f"time_used has {n_shares} rows, but shares has shape {self.shares.shape}. Give a row for each share."
+            )
+        if self.shares.min() < 0 or self.shares.max() > 1 or self.time_used.min() < 0.999:
+            raise ValueError(
+                f"shares lie between {self.shares.min():g} and {self.shares.max():g}, and steps from "
+                f"{self.time_used.min():g} on. Give shares of the image, from 0 to 1, and steps, at least 1."
             )
         self.mean = self.time_used.mean(axis=1)
         self.half_width = 1.96 * self.time_used.std(axis=1, ddof=1) / np.sqrt(n_images)
@@ -367,13 +457,11 @@ class AttributionDisplay(_Display):
         return cls(X, maps, estimator.predict(X) if y is None else y).plot(ax)
 
     def _draw(self, ax):
-        pixels = as_channels_first(self.images).transpose(0, 2, 3, 1).astype(float)  # (n, height, width, channels)
-        pixels = (pixels - pixels.min()) / (np.ptp(pixels) or 1)
-        _, height, width, n_channels = pixels.shape
+        pixels = as_pictures(self.images)
+        height, width = pixels.shape[1:3]
         lefts, limit = 1.1 * width * np.arange(len(pixels)), np.abs(self.maps).max() or 1
         for left, image, attribution in zip(lefts, pixels, self.maps, strict=True):
-            shown = image[..., 0] if n_channels == 1 else image
-            ax.imshow(shown, extent=(left, left + width, 1.1 * height, 2.1 * height), cmap="gray", vmin=0, vmax=1)
+            ax.imshow(image, extent=(left, left + width, 1.1 * height, 2.1 * height), cmap="gray", vmin=0, vmax=1)
             extent = (left, left + width, 0, height)
             picture = ax.imshow(attribution, extent=extent, cmap="RdBu_r", vmin=-limit, vmax=limit)
         self.figure_.colorbar(picture, ax=ax, label="drop in probability", shrink=0.8)

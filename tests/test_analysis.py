@@ -93,6 +93,27 @@ def test_zeros_and_ones_are_truth_values():
     assert error_consistency([1, 1, 0, 0], [1.0, 1.0, 1.0, 0.0]) == pytest.approx(0.5)
 
 
+def test_objects_that_are_truth_values_will_do():
+    correct = np.array([True, False, np.True_, False], dtype=object)
+    assert error_consistency(correct, [True, False, False, False]) == error_consistency([1, 0, 1, 0], [1, 0, 0, 0])
+
+
+def test_models_must_have_the_same_images_and_classes():
+    with pytest.raises(ValueError, match=r"correct has models of shapes \[\(3,\), \(2,\)\]"):
+        error_consistency_matrix([np.ones(3, dtype=bool), np.ones(2, dtype=bool)])
+    without_a_class = [np.full((4, 3), 1 / 3), np.full((4, 2), 1 / 2)]
+    with pytest.raises(ValueError, match=r"shapes \[\(4, 3\), \(4, 2\)\].*a column of zeros"):
+        output_divergence(without_a_class)
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e200])
+def test_correlation_does_not_depend_on_the_unit(scale):
+    model, human = np.array([1.0, 2.0, 5.0, 3.0]), [1.0, 2.0, 3.0, 4.0]
+    expected = correlate(model, human, method="pearson", random_state=0)
+    assert np.allclose(correlate(scale * model, human, method="pearson", random_state=0), expected)
+    assert expected.statistic == pytest.approx(stats.pearsonr(model, human).statistic)
+
+
 @pytest.mark.parametrize(
     "correct_a, correct_b, message",
     [

@@ -16,6 +16,7 @@ from sklearn.model_selection import GridSearchCV
 from growlattice import LatticeClassifier
 from growlattice.inspection import (
     AttributionDisplay,
+    ExtremesDisplay,
     MagnitudeDisplay,
     OcclusionDisplay,
     ParetoDisplay,
@@ -233,7 +234,8 @@ def test_entropy_by_hand():
     maps[2, 0] = [1, -1, 1, -1]
     maps[3, 0] = [4, 2, 1, 1]  # 1/2, 1/4, 1/8, 1/8: 1.75 bits
     assert np.allclose(attribution_entropy(maps), [0, 1, 2 / 3, 1.75 / 3, np.nan], equal_nan=True)
-    assert np.allclose(attribution_entropy(1e-9 * maps), attribution_entropy(maps), equal_nan=True)
+    for scale in (1e-9, 1e307):
+        assert np.allclose(attribution_entropy(scale * maps), attribution_entropy(maps), equal_nan=True)
     for bad, message in [(np.full((1, 2, 2), np.nan), "maps contains NaN"), (np.ones((3, 1, 1)), "two places or more")]:
         with pytest.raises(ValueError, match=message):
             attribution_entropy(bad)
@@ -266,7 +268,7 @@ def test_magnitudes_are_drawn_by_rank_with_survivors_left_of_the_boundary(fitted
     assert np.array_equal(after.channel_magnitude, pruned.channel_magnitude_)
     assert np.array_equal(after.survivors, display.survivors)
     assert MagnitudeDisplay.from_estimator(fitted).ax_.get_legend() is None  # nothing pruned, no boundary
-    with pytest.raises(ValueError, match=r"shape \(3, 6\) and channel_mask \(6,\)"):
+    with pytest.raises(ValueError, match=r"shape \(3, 6\), and channel_mask is of bool and shape \(6,\)"):
         MagnitudeDisplay(magnitude, pruned.channel_mask_[0])
 
 
@@ -291,6 +293,44 @@ def test_time_used_of_classes_is_drawn_with_their_means(fitted, images):
     assert np.array_equal(again.mean_per_class, display.mean_per_class)
 
 
+def test_the_images_that_take_least_and_most_time_are_drawn(fitted, images):
+    X, y = images
+    time_used = fitted.time_used(X)
+    display = ExtremesDisplay.from_estimator(fitted, X, y, n_shown=3)
+    assert time_used[display.least].max() <= np.delete(time_used, display.least).min()
+    assert time_used[display.most].min() >= np.delete(time_used, display.most).max()
+    rows = [*display.least, *display.most]
+    for picture, row in zip(display.ax_.images, rows, strict=True):
+        assert np.allclose(picture.get_array() * X[rows].max(), X[row])
+    assert [text.get_text() for text in display.ax_.texts] == list(y[rows])
+    assert [label.get_text() for label in display.ax_.get_yticklabels()] == [
+        f"{name}\n({time_used[some].mean():.2f} steps)"
+        for name, some in (("least", display.least), ("most", display.most))
+    ]
+
+
+def test_no_image_is_among_both_the_least_and_the_most():
+    display = ExtremesDisplay.from_predictions(np.random.RandomState(0).rand(5, 4, 6, 3), np.ones(5))
+    assert (display.least.tolist(), display.most.tolist()) == ([0, 1], [3, 4])
+    assert display.ax_.images[0].get_array().shape == (4, 6, 3)
+
+
+@pytest.mark.parametrize(
+    "time_used, options, message",
+    [
+        ([1.0, 2.0, 3.0], {}, "inconsistent"),
+        ([1.0, np.nan], {}, "time_used contains NaN"),
+        ([1.0, 2.0], {"labels": [1]}, "inconsistent"),
+        ([1.0, 2.0], {"n_shown": 0}, "n_shown == 0"),
+    ],
+)
+def test_extremes_say_what_they_need(time_used, options, message):
+    with pytest.raises(ValueError, match=message):
+        ExtremesDisplay(np.zeros((2, 4, 4)), time_used, **options)
+    with pytest.raises(ValueError, match="There are 1 images"):
+        ExtremesDisplay(np.zeros((1, 4, 4)), [1.0])
+
+
 def test_one_step_for_all_images_can_be_drawn():
     assert TimeUsedDisplay.from_predictions(np.ones(4)).ax_.patches[0].get_height() == 4
     assert TimeUsedDisplay.from_predictions(np.float32([3.0000002, 3])).n_steps == 3
@@ -309,6 +349,29 @@ def test_one_step_for_all_images_can_be_drawn():
 def test_time_used_must_be_steps(arguments, message):
     with pytest.raises(ValueError, match=message):
         TimeUsedDisplay(*arguments)
+    with pytest.raises(TypeError, match="n_steps must be an instance of"):
+        TimeUsedDisplay([1.0, 2.0], n_steps="3")
+
+
+@pytest.mark.parametrize(
+    "magnitude, mask, message",
+    [
+        ([[1.0, np.nan]], [[True, False]], "channel_magnitude contains NaN"),
+        ([[True, False]], [[1.0, 0.5]], "of float64"),
+        ([[1.0, 0.5]], [[True]], r"shape \(1, 1\)"),
+        ([1.0, 0.5], [True, False], r"\(n_layers, n_channels\)"),
+    ],
+)
+def test_magnitudes_and_mask_must_be_of_one_shape(magnitude, mask, message):
+    with pytest.raises(ValueError, match=message):
+        MagnitudeDisplay(magnitude, mask)
+
+
+def test_displays_can_share_a_scale_of_shades(sweep):
+    magnitudes = MagnitudeDisplay([[1.0, 0.5]], [[True, True]]).plot(vmax=3.0)
+    assert magnitudes.ax_.images[0].get_clim() == (0, 3)
+    options = dict(x="time_pressure", y="breadth_pressure", value="accuracy", vmin=0.2, vmax=1.5)
+    assert PressureGridDisplay.from_frame(sweep, **options).ax_.images[0].get_clim() == (0.2, 1.5)
 
 
 @pytest.fixture
@@ -380,6 +443,10 @@ def test_a_front_must_be_bools_for_the_rows(sweep):
     for bad in (front.astype(int), front[:3], "accuracy"):
         with pytest.raises(ValueError, match="not bool"):
             ParetoDisplay.from_frame(sweep, "macs_per_image", "accuracy", bad)
+    with pytest.raises(ValueError, match="inconsistent"):
+        ParetoDisplay(sweep["accuracy"], sweep["accuracy"], np.ones(2, dtype=bool))
+    points = ParetoDisplay.from_frame(sweep, "macs_per_image", "accuracy", front, line=False).ax_.lines[-1]
+    assert (points.get_linestyle(), points.get_marker()) == ("None", "D")
     with pytest.raises(ValueError, match=r"lacks the columns \['pareto'\]"):
         ParetoDisplay.from_frame(sweep, "macs_per_image", "accuracy", "pareto")
 
@@ -406,6 +473,8 @@ def test_time_under_occlusion_is_that_of_the_occluded_images(fitted, images):
         ([0.0, 0.5], [[1.0, 2.0]], "time_used has 1 rows"),
         ([0.0, np.nan], [[1.0, 2.0], [1.0, 2.0]], "shares contains NaN"),
         ([0.0], [[1.0]], "minimum of 2"),
+        ([0.0, 50.0], [[1.0, 2.0], [1.0, 2.0]], "between 0 and 50"),
+        ([0.0, 0.5], [[1.0, 2.0], [1.0, -1.0]], "steps from -1 on"),
     ],
 )
 def test_time_under_occlusion_needs_a_row_for_each_share(shares, time_used, message):
@@ -444,7 +513,7 @@ def test_each_image_needs_a_map_and_a_label():
 
 def test_displays_draw_in_axes_that_are_given(fitted, images, sweep):
     X, y = images[0][:4], images[1][:4]
-    figure, axes = plt.subplots(2, 3, figsize=(14, 7), layout="constrained")
+    figure, axes = plt.subplots(2, 4, figsize=(18, 7), layout="constrained")
     displays = [
         MagnitudeDisplay.from_estimator(fitted, ax=axes[0, 0]),
         TimeUsedDisplay.from_estimator(fitted, X, y, ax=axes[0, 1]),
@@ -452,14 +521,17 @@ def test_displays_draw_in_axes_that_are_given(fitted, images, sweep):
         ParetoDisplay.from_frame(sweep, "accuracy", "macs_per_image", np.ones(6, dtype=bool), ax=axes[1, 0]),
         OcclusionDisplay.from_estimator(fitted, X, shares=[0.0, 0.5], ax=axes[1, 1]),
         AttributionDisplay.from_estimator(fitted, X, ax=axes[1, 2]),
+        ExtremesDisplay.from_estimator(fitted, X, y, ax=axes[0, 3]),
+        ExtremesDisplay.from_predictions(X, [1.0, 2.0, 2.0, 3.0], ax=axes[1, 3]),
     ]
-    for display, ax in zip(displays, axes.ravel(), strict=True):
+    order = [axes[place] for place in ((0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (0, 3), (1, 3))]
+    for display, ax in zip(displays, order, strict=True):
         assert display.ax_ is ax and display.figure_ is figure
         assert display.plot() is display and display.figure_ is not figure
     figure.canvas.draw()
 
 
-@pytest.mark.parametrize("display", [MagnitudeDisplay, TimeUsedDisplay, OcclusionDisplay])
+@pytest.mark.parametrize("display", [MagnitudeDisplay, TimeUsedDisplay, ExtremesDisplay, OcclusionDisplay])
 def test_only_fitted_lattices_are_drawn(display, images):
     X = () if display is MagnitudeDisplay else (images[0],)
     with pytest.raises(NotFittedError, match="LatticeClassifier instance is not fitted"):

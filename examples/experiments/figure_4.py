@@ -24,7 +24,7 @@ import pandas as pd
 from growlattice import LatticeClassifier
 from growlattice.analysis import correlate, seed_interval
 from growlattice.datasets import fetch_cifar10h
-from growlattice.inspection import occlude
+from growlattice.inspection import ExtremesDisplay, occlude
 
 CHOICES = ["fixed", "adaptive"]
 STYLES = {"fixed": dict(color="0.5", marker="s", linestyle="--"), "adaptive": dict(color="tab:blue", marker="o")}
@@ -177,19 +177,6 @@ def draw_pressures(axes, pressures, sweep):
     axes["cost"].legend(frameon=False, fontsize="small")
 
 
-def draw_extremes(ax, data, images, n_shown=8):
-    """Panel e: the images that take the fewest steps, above, and the most, below."""
-    order = images["time_used"].to_numpy().argsort()
-    shown, height = data.X_test[np.r_[order[:n_shown], order[-n_shown:]]], data.X_test.shape[1]
-    for place, image in enumerate(shown):
-        left, top = 1.1 * height * (place % n_shown), 1.3 * height * (place // n_shown)
-        ax.imshow(image, extent=(left, left + height, top + height, top), cmap="gray", vmin=0, vmax=shown.max())
-    ax.set(xlim=(0, 1.1 * height * n_shown), ylim=(2.3 * height, 0), xticks=[])
-    least, most = (images["time_used"].iloc[some].mean() for some in (order[:n_shown], order[-n_shown:]))
-    ax.set_yticks([0.5 * height, 1.8 * height], [f"fewest\n({least:.2f} steps)", f"most\n({most:.2f} steps)"])
-    ax.spines[:].set_visible(False)
-
-
 def draw_people(axes, images, measure, people):
     """Panels f and g: what people did against steps used, by class and, in tenths of the images, by image."""
     classes = by_class(images, ["time_used", measure])
@@ -252,7 +239,7 @@ def main():
     axes["occlusion"].axhline(0, color="0.7", linewidth=0.8, zorder=0)
     axes["occlusion"].legend(frameon=False, fontsize="small")
     if measures:
-        draw_extremes(axes["extremes"], photos, images)
+        ExtremesDisplay.from_predictions(photos.X_test, images["time_used"], images["label"], ax=axes["extremes"])
     for measure in measures:
         draw_people(axes, images.dropna(), measure, people)
     common.save(figure, options.out, "figure_4")

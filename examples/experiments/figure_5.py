@@ -130,14 +130,9 @@ def draw_accuracy(means):
     """Accuracy over breadth and depth pressures, for each time pressure."""
     levels = means["time_pressure"].unique()
     figure, axes = plt.subplots(1, len(levels), figsize=(4.6 * len(levels), 3.8), layout="constrained", squeeze=False)
-    shown = means["accuracy"].min(), means["accuracy"].max()
+    style = {"vmin": means["accuracy"].min(), "vmax": means["accuracy"].max()}
     for ax, (level, rows) in zip(axes.flat, means.groupby("time_pressure"), strict=True):
-        PressureGridDisplay.from_frame(rows, x="depth_pressure", y="breadth_pressure", value="accuracy", ax=ax)
-        picture = ax.images[0]
-        picture.set_clim(*shown)
-        for text in ax.texts:  # the display chose their colours for shades of its own
-            red, green, blue, _ = picture.to_rgba(float(text.get_text()))
-            text.set_color("black" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 else "white")
+        PressureGridDisplay.from_frame(rows, x="depth_pressure", y="breadth_pressure", value="accuracy", ax=ax, **style)
         ax.set_title(f"time pressure {level:g}")
     return figure
 
@@ -147,8 +142,7 @@ def draw_trade_offs(models, places, threshold):
     figure, axes = plt.subplots(2, 4, figsize=(17, 8), layout="constrained")
     enough = models[models["accuracy"] >= threshold].rename(columns=LABELS)
     for ax, (a, b) in zip(axes[0], combinations(LABELS.values(), 2), strict=False):
-        ParetoDisplay(enough[a], enough[b], enough["pareto"]).plot(ax)
-        ax.lines[-1].set_linestyle("none")  # the set is a surface over three resources, not a line
+        ParetoDisplay.from_frame(enough, a, b, "pareto", ax=ax, line=False)  # the set is a surface over three resources
         ax.legend(["beaten by another", "Pareto set"], **ABOVE)
         ax.locator_params(integer=True)
     points = axes[0, 3].scatter(models["channels_used"], models["accuracy"], c=models["layers_used"], cmap="viridis")

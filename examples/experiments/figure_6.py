@@ -142,8 +142,9 @@ def draw(models, tables, settings):
     above, below = figure.subfigures(2, 1, height_ratios=[1, 2])
     space, time = settings["shown"]
     shown = models.query("space_pressure == @space and time_pressure == @time").groupby("data", sort=False).first()
+    strongest = max(lattice.channel_magnitude_.max() for lattice in shown["lattice"])
     for ax, model in zip(np.atleast_1d(above.subplots(1, len(names))), shown.itertuples(), strict=True):
-        MagnitudeDisplay(model.lattice.channel_magnitude_, model.mask).plot(ax)
+        MagnitudeDisplay(model.lattice.channel_magnitude_, model.mask).plot(ax, vmax=strongest)
         ax.set_title(f"{TITLES[model.Index]} at space pressure {space:g}", fontsize="medium", pad=24)
     panels = below.subplots(2, len(RESOURCES))
     for used, ratio, (column, (unit, pressure)) in zip(*panels, RESOURCES.items(), strict=True):
