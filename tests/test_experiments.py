@@ -1,10 +1,12 @@
 """The scripts of examples/experiments, at the scale that shows that they run."""
 
+import importlib
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -72,11 +74,121 @@ def test_script_leaves_its_figures_and_tables(script, tmp_path):
     assert any((tmp_path / "memory").glob("*.safetensors"))
 
 
-def test_figure_5_takes_the_lattices_of_figure_3(monkeypatch):
+@pytest.fixture
+def script(monkeypatch):
+    """Imports a script of the folder, beside which it finds `common`."""
     monkeypatch.syspath_prepend(FOLDER)
-    import figure_3
-    import figure_5
+    return importlib.import_module
 
-    for scale, settings in figure_5.SETTINGS.items():
-        assert set(settings["space"]) <= set(figure_3.SETTINGS[scale]["pressures"])
+
+def lattices_of(script, name, tmp_path, monkeypatch):
+    """The lattices that a script would train."""
+    asked = []
+
+    def stop(lattices, *others):
+        asked.extend(lattices)
+        raise SystemExit
+
+    monkeypatch.setattr(script("common"), "train", stop)
+    monkeypatch.setattr(sys, "argv", [name, "--scale", "smoke", "--out", str(tmp_path)])
+    with pytest.raises(SystemExit):
+        script(name).main()
+    return [lattice.get_params() for lattice in asked]
+
+
+def test_figure_5_takes_the_lattices_of_figure_3(script, tmp_path, monkeypatch):
+    of_figure_3, of_figure_5 = (lattices_of(script, name, tmp_path, monkeypatch) for name in ("figure_3", "figure_5"))
+    assert [params for params in of_figure_5 if params["time_pressure"] == 0] == of_figure_3
+    figure_3, figure_5 = script("figure_3").SETTINGS, script("figure_5").SETTINGS
+    for scale, settings in figure_5.items():
+        assert set(settings["space"]) <= set(figure_3[scale]["pressures"])
         assert 0.0 in settings["time"]
+
+
+def test_lattices_of_the_figures_on_time_keep_all_steps(script, tmp_path, monkeypatch):
+    for name in ("figure_4", "figure_4_digits"):
+        assert all(params["compact_every"] is None for params in lattices_of(script, name, tmp_path, monkeypatch))
+
+
+def test_without_its_images_an_experiment_ends_with_a_line(script, monkeypatch, capsys):
+    def absent(**options):
+        raise OSError("no such folder")
+
+    monkeypatch.setattr("growlattice.datasets.fetch_mnist", absent)
+    with pytest.raises(SystemExit, match="needs mnist: no such folder"):
+        script("common").images("mnist", "small")
+    assert script("common").images("mnist", "small", optional=True) is None
+    assert "mnist is left out" in capsys.readouterr().out
+
+
+def test_intervals_over_seeds_by_hand(script):
+    common = script("common")
+    frame = pd.DataFrame({"price": [1, 1, 1, 2, 2, 3], "kept": [0.70, 0.72, 0.74, 0.5, np.nan, 0.1]})
+    means = common.over_seeds(frame, "price", ["kept"]).set_index("price")
+    half_width = 4.30265 * 0.02 / np.sqrt(3)
+    assert means.loc[1].tolist() == pytest.approx([3, 0.72, 0.72 - half_width, 0.72 + half_width], abs=1e-5)
+    assert means.loc[2].isna().tolist() == [False, True, True, True]
+    assert means.loc[3, "kept"] == 0.1 and np.isnan(means.loc[3, "kept_low"])
+    cut = common.claim("correlation", [0.8, 0.9, 1.0], limits=(-1, 1))
+    assert (cut["mean"], cut["high"], cut["n_seeds"]) == (pytest.approx(0.9), 1.0, 3)
+    assert cut["low"] == pytest.approx(0.9 - 5 * half_width, abs=1e-4)
+
+
+def test_rank_correlation_of_a_column_without_ranks_is_unknown(script):
+    rank_correlation = script("common").rank_correlation
+    rising, constant = pd.Series([1.0, 5.0, 6.0]), pd.Series([2.0, 2.0, 2.0])
+    assert rank_correlation(rising, rising**3) == pytest.approx(1) and np.isnan(rank_correlation(rising, constant))
+
+
+def test_selections_are_compared_at_equal_time(script):
+    rows = []
+    for seed, gain in ((0, 0.1), (1, 0.3)):
+        rows += [("fixed", seed, time, 0.1 * time) for time in (1.0, 3.0)]
+        rows += [("adaptive", seed, time, 0.1 * time + gain) for time in (2.0, 4.0)]
+    sweep = pd.DataFrame(rows, columns=["time_selection", "seed", "time_used", "accuracy"])
+    table = script("figure_4").compare_at_equal_time(sweep, n_levels=3)
+    assert table["time_used"].tolist() == [2.0, 2.5, 3.0]
+    assert table["fixed"].tolist() == pytest.approx([0.2, 0.25, 0.3])
+    assert table["difference"].tolist() == pytest.approx([0.2] * 3)
+    assert table["difference_low"].tolist() == pytest.approx([0.2 - 12.7062 * 0.1] * 3, abs=1e-4)
+
+
+def test_the_rise_under_occlusion_is_paired(script):
+    figure_4 = script("figure_4")
+    whole, per_share = np.array([1.0, 5.0]), np.arange(len(figure_4.SHARES))[:, None]
+    table = figure_4.occlusion_table("cifar10", whole + per_share * np.array([0.1, 0.3]), "seeds")
+    assert table["rise"].tolist() == pytest.approx((0.2 * per_share[:, 0]).tolist())
+    assert table["rise_low"].iloc[1] == pytest.approx(0.2 - 12.7062 * 0.1, abs=1e-4)
+    assert table["time_used"].iloc[0] == 3
+
+
+def test_error_consistency_is_compared_between_seeds_alone(script):
+    resource, seeds = np.array([2, 3, 1, 30, 10, 20]), np.repeat([0, 1], 3)
+    consistency = np.full((6, 6), 99.0)  # of lattices of one seed, which must not be read
+    consistency[:3, 3:] = [[0, 0, 0], [0.4, 0, 0.2], [0.6, 0, 0.8]]  # the columns use 30, 10 and 20
+    consistency[1, 4] = 0.3
+    consistency[2, 4] = 0.7
+    consistency[3:, :3] = consistency[:3, 3:].T
+    groups = script("figure_5").consistency_of_groups(consistency, resource, seeds)
+    assert groups == pytest.approx(np.array([[0.7, 0.4, (0.6 + 0.3) / 2]]))
+
+
+def test_share_of_ranks_explained(script):
+    explained = script("figure_5").explained
+    assert explained({"x": [1.0, 2.0, 9.0], "y": [0.0, 1.0, 0.5]}, [3.0, 4.0, 5.0]) == pytest.approx(1)
+    assert explained({"x": [1.0, 2.0, 3.0]}, [1.0, 3.0, 2.0]) == pytest.approx(0.25)  # squared rank correlation
+    assert np.isnan(explained({"x": [1.0, 2.0, 3.0]}, [4.0, 4.0, 4.0]))
+
+
+def test_harder_data_is_compared_seed_by_seed(script):
+    figure_6 = script("figure_6")
+    cells = [("mnist", 0, 2.0), ("mnist", 1, 4.0), ("cifar10", 0, 5.0), ("cifar10", 1, 9.0)]
+    models = pd.DataFrame(cells, columns=["data", "seed", "channels_used"]).assign(
+        space_pressure=1.0, time_pressure=0.1
+    )
+    models = models.assign(**{name: 1.0 for name in figure_6.MEASURES if name != "channels_used"})
+    table = figure_6.differences(models).set_index("of")
+    row = table.loc["channels_used"]
+    assert (row["data"], row["less"], row["difference"]) == ("cifar10", "mnist", 4.0)
+    assert row["high"] == pytest.approx(4 + 12.7062, abs=1e-4)
+    assert table.loc["layers_used", ["difference", "low", "high"]].tolist() == [0, 0, 0]
