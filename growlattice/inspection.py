@@ -101,6 +101,8 @@ class MagnitudeDisplay(_Display):
         return cls(_read(estimator, "channel_magnitude_"), _read(estimator, "channel_mask_")).plot(ax)
 
     def _draw(self, ax, vmax=None):
+        from matplotlib.ticker import MaxNLocator
+
         n_layers, n_channels = self.ranked.shape
         extent = (0.5, n_channels + 0.5, 0.5, n_layers + 0.5)
         shades = dict(vmin=0, vmax=vmax, cmap="viridis")
@@ -112,7 +114,8 @@ class MagnitudeDisplay(_Display):
             ax.stairs(self.survivors + 0.5, color="red", linewidth=2, label="pruning boundary", **line)
             _legend_above(ax)
         ax.set(xlabel="channel, by rank", ylabel="layer")
-        ax.locator_params(integer=True)
+        for axis in (ax.xaxis, ax.yaxis):
+            axis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
 
 class TimeUsedDisplay(_Display):

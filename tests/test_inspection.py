@@ -367,6 +367,13 @@ def test_magnitudes_and_mask_must_be_of_one_shape(magnitude, mask, message):
         MagnitudeDisplay(magnitude, mask)
 
 
+@pytest.mark.parametrize("n_layers", [1, 2, 9])
+def test_layers_are_counted_in_whole_numbers(n_layers):
+    display = MagnitudeDisplay(np.ones((n_layers, 3)), np.ones((n_layers, 3), dtype=bool)).plot()
+    ticks = [tick for tick in display.ax_.get_yticks() if 0.5 <= tick <= n_layers + 0.5]
+    assert ticks and all(tick == round(tick) for tick in ticks)
+
+
 def test_displays_can_share_a_scale_of_shades(sweep):
     magnitudes = MagnitudeDisplay([[1.0, 0.5]], [[True, True]]).plot(vmax=3.0)
     assert magnitudes.ax_.images[0].get_clim() == (0, 3)
