@@ -50,7 +50,7 @@ SCRIPTS = {
             "figure_6_models": (12, ["data", "space_pressure", "seed", "accuracy", "channels_used", "per_channel"]),
             "figure_6_space_pressures": (6, ["data", "n_seeds", "channels_used_low", "layers_used_high"]),
             "figure_6_time_pressures": (3, ["data", "time_used", "per_step_low"]),
-            "figure_6_differences": (24, ["data", "less", "of", "difference", "low", "high"]),
+            "figure_6_differences": (36, ["data", "less", "of", "difference", "low", "high"]),
         },
     ),
 }
@@ -187,7 +187,11 @@ def test_harder_data_is_compared_seed_by_seed(script):
         space_pressure=1.0, time_pressure=0.1
     )
     models = models.assign(**{name: 1.0 for name in figure_6.MEASURES if name != "channels_used"})
-    table = figure_6.differences(models).set_index("of")
+    others = models.assign(space_pressure=2.0, channels_used=[1.0, 1.0, 1.0, 9.0])
+    table = figure_6.differences(pd.concat([models, others]))
+    average = table.query("space_pressure == 'all' and of == 'channels_used'").squeeze()
+    assert (average["difference"], average["high"]) == pytest.approx((4.0, 4 + 12.7062 * 2.5), abs=1e-4)
+    table = table.query("space_pressure == 1").set_index("of")
     row = table.loc["channels_used"]
     assert (row["data"], row["less"], row["difference"]) == ("cifar10", "mnist", 4.0)
     assert row["high"] == pytest.approx(4 + 12.7062, abs=1e-4)

@@ -7,7 +7,7 @@ pruning on the training images leaves. Efficiency is accuracy above chance for e
 figure_6_models.csv           each lattice: accuracy, channels, layers and steps used, and efficiency
 figure_6_space_pressures.csv  means by data set and space pressure, over all time pressures
 figure_6_time_pressures.csv   means by data set and time pressure, over all space pressures
-figure_6_differences.csv      what the harder tasks use less what the first one does, under every pair of pressures
+figure_6_differences.csv      what the harder tasks use less what the first does, by pair of pressures and on average
 """
 
 from functools import partial
@@ -124,10 +124,12 @@ def means(models, pressure):
 
 
 def differences(models):
-    """What the harder tasks use less what the first one does, under every pair of pressures, over seeds."""
+    """What the harder tasks use less what the first one does, over seeds: by pair of pressures, and on average."""
     first, *harder = models["data"].unique()
+    average = models.groupby(["data", "seed"], as_index=False)[MEASURES].mean()
+    cells = [*models.groupby(PRESSURES), (("all", "all"), average)]
     rows = []
-    for name, (pair, cell), column in product(harder, models.groupby(PRESSURES), MEASURES[2:]):
+    for name, (pair, cell), column in product(harder, cells, MEASURES[2:]):
         values = cell.pivot(index="seed", columns="data", values=column)
         mean, low, high = seed_interval(values[name] - values[first])
         compared = {"data": name, "less": first, **dict(zip(PRESSURES, pair, strict=True)), "of": column}
@@ -153,8 +155,11 @@ def draw(models, tables, settings):
             common.curve(used, table, pressure, column, **STYLES[name], label=TITLES[name])
             common.curve(ratio, table, pressure, f"per_{unit}", **STYLES[name])
         label = "space pressure (breadth and depth)" if pressure == "space_pressure" else "time pressure"
-        used.set(xscale="log", xlabel=label, ylabel=f"{unit}s used")
-        ratio.set(xscale="log", xlabel=label, ylabel=f"accuracy above chance per {unit}")
+        prices = settings[f"{pressure}s"]
+        for ax, measure in ((used, f"{unit}s used"), (ratio, f"accuracy above chance per {unit}")):
+            ax.set(xscale="log", xlabel=label, ylabel=measure)
+            ax.set_xticks(prices, [f"{price:g}" for price in prices])
+            ax.minorticks_off()
     panels[0, 0].legend(frameon=False, fontsize="small")
     return figure
 
