@@ -31,10 +31,10 @@ def main():
     parser.add_argument("--memory", default="memory", help="folder of checkpoints")
     options = parser.parse_args()
     lattice = LatticeClassifier(
-        time_pressure=0.1,
+        time_pressure=0.05,
         max_channels=32,
-        max_layers=3,
-        max_steps=5,
+        max_layers=2,  # few, so that depth is in time
+        max_steps=6,
         image_size=16,
         augment=flip_and_shift,
         max_epochs=options.epochs,
