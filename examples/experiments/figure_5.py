@@ -88,8 +88,8 @@ def explained(inputs, output):
     return LinearRegression().fit(inputs, output).score(inputs, output) if output.nunique() > 1 else np.nan
 
 
-def table_of_claims(models, consistency, places):
-    """What the figure is to show, as numbers with intervals over seeds."""
+def table_of_claims(models, consistency, divergence):
+    """What the figure is to show, as numbers with intervals over seeds; each seed has a map of its own."""
     seeds = [np.flatnonzero(models["seed"] == seed) for seed in models["seed"].unique()]
     rows = []
     for pressure in PRESSURES:
@@ -110,18 +110,20 @@ def table_of_claims(models, consistency, places):
         rows.append(common.claim(f"error consistency within most {name}", most))
         rows.append(common.claim(f"error consistency between least and most {name}", between))
         rows.append(common.claim(f"error consistency, within least minus between, {name}", least - between))
-    places = pd.DataFrame(places, columns=["x", "y"], index=models.index).assign(accuracy=models["accuracy"])
+    places = [pd.DataFrame(embed_models(divergence[np.ix_(s, s)], random_state=0), columns=["x", "y"]) for s in seeds]
     for name in ["accuracy", *RESOURCES]:
-        of_map = [explained(places.iloc[s][["x", "y"]], models[name].iloc[s]) for s in seeds]
+        values = [models[name].to_numpy()[s] for s in seeds]
+        of_map = [explained(*pair) for pair in zip(places, values, strict=True)]
         rows.append(
             common.claim(
                 f"map explains of the ranks of {name} (chance: {2 / (len(seeds[0]) - 1):.2f})", of_map, limits=(0, 1)
             )
         )
         if name != "accuracy":
-            of_accuracy = [explained(places.iloc[s][["accuracy"]], models[name].iloc[s]) for s in seeds]
-            of_both = [explained(places.iloc[s], models[name].iloc[s]) for s in seeds]
-            gain = np.subtract(of_both, of_accuracy)
+            gain = []
+            for seed, place, value in zip(seeds, places, values, strict=True):
+                accuracy = models[["accuracy"]].iloc[seed].reset_index(drop=True)
+                gain.append(explained(place.join(accuracy), value) - explained(accuracy, value))
             rows.append(common.claim(f"map explains of the ranks of {name}, beyond accuracy", gain))
     return pd.DataFrame(rows)
 
@@ -197,11 +199,12 @@ def main():
     for _, group in enough.groupby("seed"):
         models.loc[group.index, "pareto_of_seed"] = pareto_front(group, minimize=RESOURCES)
     consistency = error_consistency_matrix(probas.argmax(axis=2) == np.searchsorted(lattices[0].classes_, data.y_test))
-    places = embed_models(output_divergence(probas), random_state=0)
+    divergence = output_divergence(probas)
+    places = embed_models(divergence, random_state=0)
     means = common.over_seeds(models, PRESSURES, ["accuracy", *RESOURCES])
     common.report(models.assign(map_x=places[:, 0], map_y=places[:, 1]), options.out, "figure_5_models")
     common.report(means, options.out, "figure_5_pressures")
-    common.report(table_of_claims(models, consistency, places), options.out, "figure_5_claims")
+    common.report(table_of_claims(models, consistency, divergence), options.out, "figure_5_claims")
     pd.DataFrame(consistency).to_csv(options.out / "figure_5_errors.csv", index=False)
     common.save(draw_trade_offs(models, places, settings["threshold"]), options.out, "figure_5")
     common.save(draw_accuracy(means), options.out, "figure_5_accuracy")
