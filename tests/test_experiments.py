@@ -34,7 +34,7 @@ SCRIPTS = {
             "figure_4_images": (450, ["row", "label", "time_used", "right", "entropy"]),
         },
     ),
-    "figure_4_digits": ([], {"figure_4_digits": (6, ["fill", "share", "rise", "low", "high", "n_seeds"])}),
+    "figure_4_occlusion": ([], {"figure_4_seeds": (12, ["data", "fill", "share", "rise", "low", "high", "n_seeds"])}),
     "figure_5": (
         ["figure_5", "figure_5_accuracy", "figure_5_errors"],
         {
@@ -106,7 +106,7 @@ def test_figure_5_takes_the_lattices_of_figure_3(script, tmp_path, monkeypatch):
 
 
 def test_lattices_of_the_figures_on_time_keep_all_steps(script, tmp_path, monkeypatch):
-    for name in ("figure_4", "figure_4_digits"):
+    for name in ("figure_4", "figure_4_occlusion"):
         assert all(params["compact_every"] is None for params in lattices_of(script, name, tmp_path, monkeypatch))
 
 

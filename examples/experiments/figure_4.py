@@ -190,6 +190,7 @@ def draw_people(axes, images, measure, people):
         rho = f"rank correlation {found.correlation:.2f} [{found.low:.2f}, {found.high:.2f}]"
         ax.set_title(f"{what}\n{rho}, n = {found.n}", fontsize="small")
         ax.set(xlabel="time used (steps)", ylabel=MEASURES[measure])
+    axes[f"class_{measure}"].margins(x=0.2)  # room for the names
     for number, row in enumerate(classes.sort_values("time_used").itertuples()):
         place, side = (row.time_used, getattr(row, measure)), ("left", 4) if number % 2 else ("right", -4)
         style = dict(textcoords="offset points", ha=side[0], fontsize="x-small")
