@@ -198,8 +198,9 @@ class LatticeNet(NeuralNet):
         extras = {name: _scalar(cost(self.module_, y_pred), name) for name, cost in self.extra_costs.items()}
         costs |= extras
         loss = error + self.ramp_ * sum(price * costs[name] for name, price in self.pressures.items() if price)
-        late_weights = y_pred.weights.detach().flip(1).cumsum(1).flip(1)  # of each step and all after it
-        self.late_weights_ = torch.maximum(self.late_weights_, late_weights.amax(0))
+        if self.pressures["time"]:
+            late_weights = y_pred.weights.detach().flip(1).cumsum(1).flip(1)  # of each step and all after it
+            self.late_weights_ = torch.maximum(self.late_weights_, late_weights.amax(0))
         self._add_up(
             len(labels),
             {
