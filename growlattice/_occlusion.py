@@ -165,13 +165,6 @@ def as_channels_first(images):
     return images.transpose(0, 3, 1, 2) if images.shape[3] in CHANNELS else images
 
 
-def as_pictures(images):
-    """The images as matplotlib draws them, from 0 for the least of all values to 1 for the greatest."""
-    pixels = as_channels_first(images).transpose(0, 2, 3, 1).astype(float)
-    pixels = (pixels - pixels.min()) / (np.ptp(pixels) or 1)
-    return pixels[..., 0] if pixels.shape[3] == 1 else pixels
-
-
 def _checked_patch_size(patch_size, height, width):
     shorter = min(height, width)
     if patch_size is None:

@@ -18,7 +18,7 @@ from sklearn.utils import (
 )
 from sklearn.utils.validation import check_is_fitted
 
-from ._occlusion import as_channels_first, as_pictures, attribution_entropy, attribution_map, checked_images, occlude
+from ._occlusion import as_channels_first, attribution_entropy, attribution_map, checked_images, occlude
 
 __all__ = [
     "AttributionDisplay",
@@ -238,16 +238,18 @@ class ExtremesDisplay(_Display):
         return cls(images, time_used, labels, n_shown).plot(ax)
 
     def _draw(self, ax):
-        pixels = as_pictures(self.images[[*self.least, *self.most]])
+        rows = [*self.least, *self.most]
+        pixels = _as_pictures(self.images[rows])
         height, width = pixels.shape[1:3]
         n_shown, pitch = len(self.least), 1.5 * height
-        for place, image in enumerate(pixels):
+        for place, (row, image) in enumerate(zip(rows, pixels, strict=True)):
             left, top = 1.1 * width * (place % n_shown), pitch * (place // n_shown)
             ax.imshow(image, extent=(left, left + width, top + height, top), cmap="gray", vmin=0, vmax=1)
             if self.labels is not None:
-                label = self.labels[[*self.least, *self.most][place]]
-                ax.text(left + width / 2, top + 1.05 * height, label, ha="center", va="top", fontsize="small")
-        least, most = (self.time_used[rows].mean() for rows in (self.least, self.most))
+                ax.text(
+                    left + width / 2, top + 1.05 * height, self.labels[row], ha="center", va="top", fontsize="small"
+                )
+        least, most = self.time_used[self.least].mean(), self.time_used[self.most].mean()
         ax.set(xlim=(0, 1.1 * width * n_shown), ylim=(pitch + 1.4 * height, 0), xticks=[], aspect="equal")
         ax.set_yticks(
             [0.5 * height, pitch + 0.5 * height], [f"least\n({least:.2f} steps)", f"most\n({most:.2f} steps)"]
@@ -460,7 +462,7 @@ class AttributionDisplay(_Display):
         return cls(X, maps, estimator.predict(X) if y is None else y).plot(ax)
 
     def _draw(self, ax):
-        pixels = as_pictures(self.images)
+        pixels = _as_pictures(self.images)
         height, width = pixels.shape[1:3]
         lefts, limit = 1.1 * width * np.arange(len(pixels)), np.abs(self.maps).max() or 1
         for left, image, attribution in zip(lefts, pixels, self.maps, strict=True):
@@ -494,6 +496,13 @@ def _checked_columns(frame, *names):
             f"among {list(frame.columns)}."
         )
     return frame
+
+
+def _as_pictures(images):
+    """The images as matplotlib draws them, from 0 for the least of all values to 1 for the greatest."""
+    pixels = as_channels_first(images).transpose(0, 2, 3, 1).astype(float)
+    pixels = (pixels - pixels.min()) / (np.ptp(pixels) or 1)
+    return pixels[..., 0] if pixels.shape[3] == 1 else pixels
 
 
 def _title(name):

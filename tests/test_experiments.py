@@ -93,6 +93,7 @@ def lattices_of(script, name, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", [name, "--scale", "smoke", "--out", str(tmp_path)])
     with pytest.raises(SystemExit):
         script(name).main()
+    assert asked
     return [lattice.get_params() for lattice in asked]
 
 
