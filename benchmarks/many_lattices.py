@@ -14,18 +14,14 @@ import multiprocessing
 import statistics
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from types import SimpleNamespace
-from unittest import mock
 
 import pandas as pd
 import torch
 from torch.func import functional_call, stack_module_state
 from torch.nn import functional
 
-from growlattice import _lattice
-from growlattice._costs import error_cost
-from growlattice._device import PRECISIONS, choose_precision
-from growlattice._lattice import Lattice, LatticeOutput, time_selection_weights
+from growlattice._training._device import PRECISIONS, choose_precision
+from growlattice.lattice import Lattice, LatticeOutput, add_normalized, error_cost, time_selection_weights
 
 from .scaling import seconds
 
@@ -79,37 +75,6 @@ class Problem:
         return torch.optim.AdamW(parameters, lr=1e-2, fused=self.fused, capturable=self.device == "cuda")
 
 
-class AddNormalized(torch.autograd.Function):
-    """The lattice's function of that name, in the form that torch.vmap takes; channels are the third axis from the end.
-
-    Returns the sum, and what the drive was multiplied by.
-    """
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(hidden, drive, n_channels):
-        scale = drive.abs().sum(dim=-3, keepdim=True).div_(n_channels).add_(1).reciprocal_()
-        return torch.addcmul(hidden, drive, scale), scale
-
-    @staticmethod
-    def setup_context(ctx, inputs, outputs):
-        _, drive, ctx.n_channels = inputs
-        ctx.save_for_backward(drive, outputs[1])
-        ctx.mark_non_differentiable(outputs[1])
-
-    @staticmethod
-    def backward(ctx, gradient, _):
-        drive, scale = ctx.saved_tensors
-        pull = (gradient * drive).sum(dim=-3, keepdim=True).mul_(scale).div_(-ctx.n_channels)
-        to_drive = torch.addcmul(gradient, drive.sign(), pull).mul_(scale)
-        return gradient if ctx.needs_input_grad[0] else None, to_drive, None
-
-
-def add_normalized(hidden, drive, n_channels):
-    return AddNormalized.apply(hidden, drive, n_channels)[0]
-
-
 # Each way takes a problem and the numbers of its lattices, and returns a function that trains all of them for one step
 # and returns their losses before it, of shape (n_lattices,).
 
@@ -126,7 +91,7 @@ def single(problem, number, compiled=False):
     optimizer = problem.optimizer(lattice.parameters())
 
     def losses():
-        return error_cost(forward(images, problem.noise).log_probas, labels)
+        return error_cost(forward(images, problem.noise, conv_dtype=problem.autocast).log_probas, labels)
 
     return training_step(problem, losses, optimizer), optimizer
 
@@ -149,11 +114,11 @@ def stacked_by_vmap(problem, numbers):
     images, labels = problem.batches(numbers)
 
     def loss(parameters, buffers, images, labels):
-        return error_cost(functional_call(lattices[0], (parameters, buffers), images).log_probas, labels)
+        precision = {"conv_dtype": problem.autocast}
+        return error_cost(functional_call(lattices[0], (parameters, buffers), images, precision).log_probas, labels)
 
     def losses():
-        with mock.patch.object(_lattice, "_AddNormalized", SimpleNamespace(apply=add_normalized)):
-            return torch.vmap(loss)(parameters, buffers, images, labels)
+        return torch.vmap(loss)(parameters, buffers, images, labels)
 
     return training_step(problem, losses, problem.optimizer(parameters.values()))
 
@@ -203,8 +168,9 @@ def grouped_forward(weights, problem, n_lattices, images):
         return lateral + convolve(f"top_down.{layer}", before[layer + 1])
 
     drive = convolve("bottom_up.0", convolve("input", images))
-    first_drive = plus_normalized(torch.zeros_like(drive[:, :n_lattices]), drive)
-    hidden, before, activity = [torch.zeros_like(drive[:, :n_lattices])] * problem.n_layers, None, []
+    nothing = torch.zeros_like(drive[:, :n_lattices], dtype=problem.dtype)
+    first_drive = plus_normalized(nothing, drive)
+    hidden, before, activity = [nothing] * problem.n_layers, None, []
     for _ in range(problem.n_steps):
         active = []
         for layer in range(problem.n_layers):
@@ -229,6 +195,7 @@ def grouped_forward(weights, problem, n_lattices, images):
         step_log_probas=functional.log_softmax(logits.reshape(*per_image, N_CLASSES), dim=2),
         log_weights=time_selection_weights(scores.reshape(per_image), TEMPERATURE),
         activity=rows,
+        scores=scores,
     )
 
 

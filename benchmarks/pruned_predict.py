@@ -17,7 +17,9 @@ import torch
 from sklearn.datasets import load_digits
 
 from growlattice import LatticeClassifier
-from growlattice._pruning import build, compact
+from growlattice._training._input_form import InputForm
+from growlattice.lattice import compact
+from growlattice.lattice._surgery import lattice_from_tensors
 
 SHARES = (1.0, 0.99, 0.97, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5)
 
@@ -31,11 +33,9 @@ def seconds(classifier, X):
 def on_large_images(classifier):
     """A copy of the classifier whose lattice takes images of 32x32x3."""
     larger = copy.deepcopy(classifier)
-    lattice = larger.lattice_
-    larger.input_shape_ = larger.image_shape_ = (3, 32, 32)
-    larger.net_ = larger._make_net(
-        build(lattice.config | {"image_shape": larger.image_shape_}, lattice.state_dict()), seed=0
-    )
+    larger.input_form_ = InputForm((3, 32, 32), image_size=None)
+    config = larger.lattice_.config | {"image_shape": larger.image_shape_}
+    larger.net_ = larger._make_net(lattice_from_tensors(config, larger.lattice_.state_dict()), seed=0)
     return larger
 
 

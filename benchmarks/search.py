@@ -18,7 +18,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import GridSearchCV
 
 from growlattice import LatticeClassifier
-from growlattice._memory import update_with_array
+from growlattice._storage._key import update_with_array
 
 GRID = {"time_pressure": [0.0, 0.1, 0.3, 1.0], "depth_pressure": [0.0, 0.3]}
 

@@ -40,7 +40,7 @@ def softmax(logits):
 
 
 def forward(weights, image, n_layers, n_steps, temperature, noise=None, drop=()):
-    """Time-selection weights (n_steps,), step probabilities (n_steps, n_classes) and their mixture for one image.
+    """Time-selection weights (n_steps,), step probabilities (n_steps, n_classes), their mixture, and the activity.
 
     Parameters
     ----------
@@ -51,12 +51,16 @@ def forward(weights, image, n_layers, n_steps, temperature, noise=None, drop=())
         What is added to the hidden states.
     drop : collection of str
         Terms to leave out: "top_down", "lateral", "top_layer" (its readout), "step_1" (its vote).
+
+    Returns
+    -------
+    Of one image: ndarrays of shape (n_steps,), (n_steps, n_classes), (n_classes,) and (n_steps, n_layers, n_channels).
     """
     image = (image - weights["pixel_mean"]) / weights["pixel_std"]
     u = convolve(image, weights["input.weight"], weights["input.bias"])
     hidden = [np.zeros_like(u) for _ in range(n_layers)]
     previous = None
-    step_probas, scores = [], []
+    step_probas, scores, activity = [], [], []
     for step in range(n_steps):
         active = []
         for layer in range(n_layers):
@@ -76,7 +80,8 @@ def forward(weights, image, n_layers, n_steps, temperature, noise=None, drop=())
                 hidden[layer] = hidden[layer] + noise[step, layer]
             active.append(np.maximum(hidden[layer], 0))
         previous = active
-        z = np.array([active[layer][c].mean() for layer in range(n_layers) for c in range(len(u))])
+        activity.append([[channel.mean() for channel in layer] for layer in active])
+        z = np.array(activity[-1]).flatten()
         readout = weights["readout.weight"].copy()
         if "top_layer" in drop:
             readout[:, -len(u) :] = 0
@@ -87,10 +92,11 @@ def forward(weights, image, n_layers, n_steps, temperature, noise=None, drop=())
         else:
             scores.append(float(weights["step_scores"][step]))
     norm = math.sqrt(sum(score**2 for score in scores))
-    time_weights = softmax([temperature * score / norm for score in scores])
+    time_weights = softmax([temperature * weights["score_norm"] * score / norm for score in scores])
     if "step_1" in drop:
         time_weights[0] = 0
-    return time_weights, np.array(step_probas), sum(s * p for s, p in zip(time_weights, step_probas, strict=True))
+    probas = sum(s * p for s, p in zip(time_weights, step_probas, strict=True))
+    return time_weights, np.array(step_probas), probas, np.array(activity)
 
 
 def channel_magnitude(weights, n_layers, expected):

@@ -38,7 +38,7 @@ def test_pruning_is_done_once_for_all_scores(fitted, small, monkeypatch):
     monkeypatch.setattr(
         LatticeClassifier, "prune", lambda self, *args, **kw: calls.append(1) or prune(self, *args, **kw)
     )
-    scorers = resource_scorers()
+    scorers = resource_scorers(keep=0.9)
     X, y = small
     for scorer in scorers.values():
         scorer(fitted, X, y)
@@ -50,10 +50,10 @@ def test_pruning_is_done_once_for_all_scores(fitted, small, monkeypatch):
 
 def test_other_images_are_pruned_on_anew(fitted, small):
     X, y = small
-    scorer = resource_scorers(keep=0.9)["macs_per_image"]
+    scorer = resource_scorers(keep=0.7)["macs_per_image"]
     parts = [slice(start, start + 12) for start in range(0, 120, 12)]
     remembered = [scorer(fitted, X[part], y[part]) for part in parts]
-    fresh = [resource_scorers(keep=0.9)["macs_per_image"](fitted, X[part], y[part]) for part in parts]
+    fresh = [resource_scorers(keep=0.7)["macs_per_image"](fitted, X[part], y[part]) for part in parts]
     assert remembered == fresh
     assert len(set(fresh)) > 1
 
@@ -67,10 +67,10 @@ def test_a_lattice_at_chance_counts_in_full(fitted, small):
 @pytest.mark.parametrize("search", [GridSearchCV, RandomizedSearchCV])
 def test_searches_take_them(small, make_small, search, steps):
     X, y = small
-    estimator, name = make_small(max_epochs=8), "time_pressure"
+    estimator, name = make_small(max_epochs=8, image_shape=(1, 8, 8)), "time_pressure"
     if steps:
         estimator, name = make_pipeline(StandardScaler(with_std=False), estimator), "latticeclassifier__time_pressure"
-    options = dict(scoring=resource_scorers(), refit=cheapest("time_used", within=0.1), cv=2, n_jobs=2)
+    options = dict(scoring=resource_scorers(keep=0.8), refit=cheapest("time_used", within=0.1), cv=2, n_jobs=2)
     if search is RandomizedSearchCV:
         options["n_iter"] = 2
     found = search(estimator, {name: [0.0, 1.0]}, **options).fit(X, y)
@@ -82,7 +82,7 @@ def test_searches_take_them(small, make_small, search, steps):
 
 
 def test_cross_validate_takes_them(small, make_small):
-    scores = cross_validate(make_small(), *small, scoring=resource_scorers(), cv=2, n_jobs=2)
+    scores = cross_validate(make_small(), *small, scoring=resource_scorers(keep=0.8), cv=2, n_jobs=2)
     assert {f"test_{name}" for name in NAMES} < set(scores)
 
 

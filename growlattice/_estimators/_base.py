@@ -1,0 +1,259 @@
+"""Training an estimator: fit and its steps, shared by all that a lattice is asked for."""
+
+import copy
+import warnings
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+from sklearn.callback import CallbackSupportMixin, with_callbacks
+from sklearn.utils import check_consistent_length, check_random_state
+from sklearn.utils.validation import _check_sample_weight
+
+from .._storage._key import deciding_callbacks, fit_key
+from .._storage._memory import Entry
+from .._training._batches import Batches
+from .._training._callbacks import check_monitors, stopped_early
+from .._training._compaction import compact_net
+from .._training._device import cpu_threads, gpu_memory
+from .._training._inference import measure
+from .._training._input_form import InputForm
+from .._training._net import check_finite, seeded_generator
+from .._training._training_set import pixel_statistics
+from ..lattice import Lattice
+from ._fitted import FITTED, MEASURED, FittedLattice, restored_on_error
+from ._parameters import CONSTRAINTS, check_parameters, history_columns
+from ._report import fit_record
+
+DOCUMENTATION = "https://growlattice.readthedocs.io/en/latest"
+
+
+class BaseLatticeEstimator(CallbackSupportMixin, FittedLattice):
+    """A lattice behind scikit-learn's interface, whatever it is asked for.
+
+    A subclass has the parameters, says what it makes of y (`_check_y`, `_targets`, `_weighted_set`, `_n_outputs`) and
+    of the lattice's output, and documents both.
+    """
+
+    _parameter_constraints = CONSTRAINTS
+    # scikit-learn's HTML of the estimator links here
+    _doc_link_module = "growlattice"
+    _doc_link_template = f"{DOCUMENTATION}/api/generated/{{estimator_module}}.{{estimator_name}}.html"
+
+    @with_callbacks
+    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None):
+        """Train a lattice.
+
+        Parameters
+        ----------
+        X : array-like, DataFrame or list of images
+            Rows of numbers, of shape (n, features); images, of shape (n, height, width), (n, height, width, channels)
+            or (n, channels, height, width) with 1, 3 or 4 channels; or a list or column of PIL images or of paths.
+        y : array-like of shape (n,)
+            Labels of any kind that scikit-learn takes.
+        sample_weight : array-like of shape (n,), default=None
+            Weights of the images, not negative. A weight of 0 leaves an image out. Up to 1,000 images, a weight of 2 is
+            exactly the image twice; above that, it is so on average.
+        X_val, y_val : array-like, default=None
+            Images and labels to measure the lattice on after each epoch. `history_` then has the columns `valid_error`
+            and `valid_accuracy`, which callbacks can monitor. They change nothing else.
+
+        Returns
+        -------
+        self : estimator
+        """
+        check_parameters(self)
+        context = self._init_callback_context(max_subtasks=self.max_epochs)
+        task = {"X": X, "y": y, "metadata": None if sample_weight is None else {"sample_weight": sample_weight}}
+        with restored_on_error(self), gpu_memory(self.batch_size), cpu_threads(self.n_threads):
+            context.call_on_fit_task_begin(estimator=self, **task)
+            start = copy.deepcopy(self.lattice_) if self.warm_start and hasattr(self, "net_") else None
+            self._forget_fit(MEASURED if start else FITTED)
+            data = self._training_set(X, y, sample_weight, learn=start is None)
+            if start is not None:
+                self._check_form_of(start)
+            validation = self._validation_set(X_val, y_val)
+            self._fit(data, validation, start, partial(_epoch_task, self, context, task))
+            context.call_on_fit_task_end(estimator=self, **task, reconstruction_attributes={})
+        return self
+
+    def partial_fit(self, X, y, classes=None, sample_weight=None):
+        """Train for one epoch on what may be a part of the data.
+
+        The learning rate stays at `lr`, for nobody knows how many calls there will be. Pressures and noise rise over
+        the first `max_epochs` epochs as they do in `fit`. A fitted lattice is trained further, and pixels are
+        normalized as in the first call. All steps stay, since a part of the data cannot show that none needs them.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `fit`.
+        classes : array-like of shape (n_classes,), default=None
+            All labels that will ever come, needed in the first call if its y does not hold them all.
+
+        Returns
+        -------
+        self : estimator
+        """
+        check_parameters(self)
+        if isinstance(getattr(self, "class_weight", None), str):
+            raise ValueError(
+                "class_weight='balanced' does not work with partial_fit, which sees a part of the data. "
+                "Give the weights as a dict."
+            )
+        with restored_on_error(self), gpu_memory(self.batch_size), cpu_threads(self.n_threads):
+            first = not hasattr(self, "net_")
+            self._forget_fit(MEASURED)
+            data = self._training_set(X, y, sample_weight, learn=first, classes=classes)
+            if first:
+                seed = self._seed()
+                self.net_ = self._make_net(self._make_lattice(data, seed), seed)
+            else:
+                self.net_ = self._net_of(self._trained(lattice=copy.deepcopy(self.lattice_)))
+            check_monitors(self.net_, history_columns(self.extra_costs, validated=False))
+            data = data.upload(self.lattice_.pixel_mean.device)
+            self._train(data, None, len(self.net_.history) + 1, decay=False, trim_steps=False)
+            self._describe(data)
+        return self
+
+    def _fit(self, data, validation, start, report):
+        """Train on all epochs, or read from `memory` what was trained before."""
+        seed = self._seed()
+        entry = None
+        if self.memory is not None:
+            key = fit_key(self, self.input_form_, data, validation, seed, start)
+            entry = Entry(self.memory, key, self.checkpoint_seconds, self._report)
+            trained = entry.read_finished()
+            if trained is not None:
+                self._set_trained(trained)
+                return
+        # Callbacks that decide may have a state that no checkpoint knows.
+        resumed = None if entry is None or deciding_callbacks(self.callbacks) else entry.read_checkpoint()
+        if resumed is not None:
+            self.net_ = self._net_of(resumed)
+        else:
+            self.net_ = self._make_net(self._make_lattice(data, seed) if start is None else start, seed)
+        check_monitors(self.net_, history_columns(self.extra_costs, validation is not None))
+        device, n_images = self.lattice_.pixel_mean.device, len(data)
+        data, validation = data.upload(device), validation and validation.upload(device)
+        checkpoints = None if deciding_callbacks(self.callbacks) else entry
+        completed = self._train(data, validation, self.max_epochs, report=report, checkpoints=checkpoints)
+        self._describe(data)
+        self.net_.initialize_optimizer()  # a fit leaves no moments behind, be it trained or read
+        if entry is not None and completed:
+            entry.finish(self._trained, self.get_params(deep=False), partial(fit_record, self, n_images))
+        elif entry is not None:
+            entry.discard_checkpoint()
+
+    def _train(self, data, validation, last_epoch, decay=True, trim_steps=True, report=nullcontext, checkpoints=None):
+        """Train up to an epoch; returns False if a callback of scikit-learn's, which no key knows, ended it before."""
+        net, completed = self.net_, True
+        batches = Batches(data, self.batch_size, self.augment)
+        net.notify("on_train_begin", X=data.images, y=data.labels)
+        try:
+            for epoch in range(len(net.history), last_epoch):
+                start, end = min(epoch / self.max_epochs, 1.0), min((epoch + 1) / self.max_epochs, 1.0)
+                with report() as reply:
+                    net.train_epoch(batches, start, end, decay, validation)
+                    if self.compact_every and (epoch + 1) % self.compact_every == 0:
+                        compact_net(net, trim_steps)
+                if checkpoints is not None:
+                    checkpoints.after_epoch(self._trained)
+                if reply is not None and reply.stop and epoch + 1 < last_epoch:
+                    completed = False
+                    break
+        except KeyboardInterrupt:
+            if not stopped_early(net):
+                raise
+        net.notify("on_train_end", X=data.images, y=data.labels)
+        net.update_parameters()  # a callback may have loaded the best epoch's
+        return completed
+
+    def _describe(self, data):
+        """Set the attributes that say what training came to, on the training images, without noise.
+
+        What was trained is not lost if that fails: the numbers are then those of the last epoch, while training.
+        """
+        last = self.net_.history[-1]
+        try:
+            measured = measure(self.lattice_, data, self.net_.conv_dtype)
+        except (RuntimeError, MemoryError) as error:
+            warnings.warn(
+                f"The fitted lattice could not be measured on the training images: {error} time_used_ and costs_ are "
+                "those of the last epoch, while training.",
+                stacklevel=2,
+            )
+            measured = {"error": last["error"], "time_used": last["time_used"]}
+        with torch.no_grad():
+            space = {name: float(cost) for name, cost in self.net_.space_costs().items()}
+        self.time_used_ = measured["time_used"]
+        self.costs_ = {"error": measured["error"], **space, "time": self.time_used_ / self.lattice_.n_steps}
+        check_finite(self.costs_, len(self.net_.history), self.lr)
+
+    def _training_set(self, X, y, sample_weight, learn, classes=None):
+        """The training set of X, y and weights, without what has no weight; their form is learned or checked."""
+        images = self._learn_images(X) if learn else self._images(X)
+        y = self._check_y(y)
+        check_consistent_length(images, y, sample_weight)
+        weights = _check_sample_weight(sample_weight, images, dtype=np.float64, ensure_non_negative=True)
+        kept = weights > 0
+        if not kept.all():
+            images, y, weights = images[kept], y[kept], weights[kept]
+        return self._weighted_set(images, self._targets(y, learn, classes), weights)
+
+    def _validation_set(self, X_val, y_val):
+        """X_val and y_val as a training set that is not trained on, or None."""
+        if X_val is None and y_val is None:
+            return None
+        if X_val is None or y_val is None:
+            given, missing = ("X_val", "y_val") if y_val is None else ("y_val", "X_val")
+            raise ValueError(f"{given} is given, but {missing} is not. Give both or neither.")
+        images, y = self._images(X_val), self._check_y(y_val)
+        check_consistent_length(images, y)
+        return self._weighted_set(images, self._targets(y, learn=False), np.ones(len(images)))
+
+    def _learn_images(self, X):
+        """X as images, whose form is learned."""
+        self.input_form_, images = InputForm.learn(X, self.image_shape, self.image_size, self)
+        return images
+
+    # --- the lattice ---
+
+    def _lattice_config(self):
+        sizes = {f"n_{name}": getattr(self, f"max_{name}") for name in ("channels", "layers", "steps")}
+        others = {name: getattr(self, name) for name in ("kernel_size", "time_selection", "temperature")}
+        return dict(image_shape=self.image_shape_, n_classes=self._n_outputs(), **sizes, **others)
+
+    def _check_form_of(self, lattice):
+        """Raise a ValueError if a lattice to go on from is of another form than the parameters ask for."""
+        asked = self._lattice_config()
+        others = {name: value for name, value in lattice.config.items() if value != asked[name]}
+        if others:
+            raise ValueError(
+                f"warm_start goes on from a lattice with {others}, but the parameters ask for "
+                f"{ ({name: asked[name] for name in others}) }. Set them back, or fit with warm_start=False."
+            )
+
+    def _make_lattice(self, data, seed):
+        """A fresh lattice for the training set."""
+        lattice = Lattice(**self._lattice_config(), generator=seeded_generator(seed))
+        mean, std = pixel_statistics(data.images, data.sample_weight)
+        lattice.pixel_mean += torch.from_numpy(mean)[:, None, None]
+        lattice.pixel_std *= torch.from_numpy(std)[:, None, None]
+        return lattice
+
+    def _seed(self):
+        return int(check_random_state(self.random_state).randint(2**31 - 1))
+
+
+@contextmanager
+def _epoch_task(estimator, context, task):
+    """Tell scikit-learn's callbacks that an epoch begins and ends; their wish to stop is in the reply's `stop`."""
+    reply = SimpleNamespace(stop=False)
+    epoch = context.subcontext(task_name="epoch")
+    epoch.call_on_fit_task_begin(estimator=estimator, **task)
+    yield reply
+    # The estimator holds all that it needs to predict; scikit-learn hands callbacks a copy of it.
+    reply.stop = epoch.call_on_fit_task_end(estimator=estimator, **task, reconstruction_attributes={})

@@ -1,0 +1,324 @@
+"""The classifier."""
+
+import numpy as np
+from sklearn.base import ClassifierMixin
+from sklearn.utils import assert_all_finite, column_or_1d
+from sklearn.utils.multiclass import check_classification_targets
+
+from .._training._training_set import make_training_set
+from ._base import BaseLatticeEstimator
+from ._pruning import PruningMixin
+
+
+class LatticeClassifier(ClassifierMixin, PruningMixin, BaseLatticeEstimator):
+    """Recurrent convolutional classifier that grows in breadth, depth and time as far as it pays.
+
+    The network is a lattice of channels (breadth), layers (depth) and recurrent steps (time). Training pays for
+    errors and, at the prices given here, for each of the three resources, so what is left of the lattice is as large
+    as the task and the prices make it.
+
+    Parameters
+    ----------
+    breadth_pressure : float, default=0.0
+        Price of channels. What it is charged on is about 1 for a fresh lattice.
+    depth_pressure : float, default=0.0
+        Price of layers.
+    time_pressure : float, default=0.0
+        Price of recurrent steps.
+    max_channels : int, default=16
+        Channels of each layer: how broad the lattice may grow.
+    max_layers : int, default=4
+        Layers: how deep the lattice may grow.
+    max_steps : int, default=4
+        Recurrent steps: how long the lattice may compute.
+    kernel_size : int, default=3
+        Odd side of the convolutions' square kernels, in pixels. Data without space (images of one pixel) always have
+        kernels of one.
+    time_selection : {"adaptive", "fixed"}, default="adaptive"
+        Whether each image gets its own weights for the steps, or all images share them.
+    temperature : float, default=5.0
+        How near the time-selection weights may come to choosing a single step.
+    position_power : float, default=4.0
+        How sharply the prices of channels and layers rise with rank and height.
+    noise : float, default=0.1
+        Standard deviation of the noise added to hidden states in training.
+    annealing : tuple of float, default=(0.1, 0.5)
+        Shares of training at which pressures and noise begin to rise from 0, and at which they are full.
+    extra_costs : sequence of (callable, float), default=()
+        Costs of your own and their pressures. Each callable takes the lattice (a torch module) and its
+        output on a batch (:class:`~growlattice.lattice.LatticeOutput`) and returns a scalar tensor.
+    compact_every : int, default=1
+        Epochs after which training goes on without the channels, layers and trailing steps that are no longer used
+        under the pressures, and so faster. None keeps everything until `prune`. See :doc:`/concepts/resources`.
+    max_epochs : int, default=30
+        Passes over the training images.
+    batch_size : int, default=32
+        Most images in a training batch.
+    lr : float, default=1e-2
+        Learning rate of AdamW at the start; it falls to 0 along a cosine.
+    weight_decay : float, default=1e-4
+        Weight decay of AdamW.
+    class_weight : dict, "balanced" or None, default=None
+        Weights of the classes, as in scikit-learn.
+    image_shape : tuple of int, default=None
+        (channels, height, width) of the image in each row of a two-dimensional X. Without it, rows are square grey
+        images if their length is the square of 8 or more and all their numbers are whole and not negative; any other
+        row is one pixel with a channel for each feature. `image_shape_` says what was taken.
+    image_size : int or tuple of int, default=None
+        Side, or (height, width), that images are resized to, with antialiasing, before anything else.
+    augment : callable, default=None
+        Takes and returns a batch of training images, a tensor of shape (n_images, channels, height, width) in the
+        units and dtype of X. A transform of `torchvision.transforms.v2` works; what it draws from torch's generator is
+        seeded by `random_state`.
+    device : str or torch.device, default="auto"
+        "auto" takes a GPU where there is one.
+    precision : {"auto", "float32", "float64", "bfloat16"}, default="auto"
+        "bfloat16" gives convolutions operands and results of that type, on any device, and leaves hidden states,
+        weights, readout and costs in float32; "auto" is that on a GPU which has it, and else float32.
+    n_threads : int, default=1
+        Threads to compute with on the CPU. Another number rounds sums otherwise, so what a fit comes to would depend
+        on the machine, and in a search on `n_jobs`, if it were not set here. Small lattices gain little from a second
+        thread, and searches more from workers. None takes as many as torch is set to.
+    memory : str or os.PathLike, default=None
+        Folder of finished fits. A fit that is equal in parameters, data, seed and code to one in there is read and not
+        trained, and one that was interrupted is resumed from its last checkpoint. Needs a `random_state`; only `fit`
+        uses it, not `partial_fit`. See :doc:`/sweeps`.
+    checkpoint_seconds : float, default=1.0
+        Seconds of training after which, at the end of an epoch, an unfinished fit leaves a checkpoint in `memory`.
+    callbacks : list of skorch callbacks, default=None
+        Called in training with the skorch net, as in skorch; those of scikit-learn are set with `set_callbacks`. They
+        can monitor the columns of `history_`, of which `valid_error` and `valid_accuracy` need `X_val` and `y_val` in
+        `fit`. An `LRScheduler` takes the place of the cosine, an `EarlyStopping` ends training, and a `PrintLog` takes
+        the place of the built-in one; any other KeyboardInterrupt undoes the fit.
+    warm_start : bool, default=False
+        Whether `fit` goes on from the lattice of the last fit, whose sizes, temperature, time selection and classes
+        have to stay as they are; the schedule and the history start anew.
+    random_state : int, RandomState instance or None, default=None
+        Seed of initial weights, shuffling, noise and augmentation. The same integer gives, on the same CPU, the same
+        result bit for bit, and no global generator is touched.
+    verbose : int, default=0
+        1 prints a line for each epoch: accuracy, costs and time used; and one for each step of `prune`.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Labels.
+    n_features_in_ : int
+        Numbers in each row, or in each image of an array before it is resized.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the columns, if X is a data frame whose columns all have strings for names.
+    image_shape_ : tuple of int
+        (channels, height, width) of the images as the lattice sees them.
+    input_form_ : InputForm
+        The form of X that `fit` learned.
+    net_ : LatticeNet
+        The fitted skorch net.
+    lattice_ : Lattice
+        The fitted torch module.
+    history_ : DataFrame
+        A row for each epoch: means over the training images, while training, of `accuracy`, `train_loss`, the costs
+        `error` and `time`, and `time_used` in steps; the costs `breadth` and `depth` at its end; `valid_error` and
+        `valid_accuracy` after it, if `fit` was given images for that; and seconds, `dur`. `train_loss` holds the
+        annealed prices, so it may rise while they do.
+    time_used_ : float
+        Steps used, averaged over the training images, after the last epoch, without noise; after `prune`, over the
+        images it was given.
+    costs_ : dict
+        The costs "error", "breadth", "depth" and "time" of the fitted lattice on the same images, before pressures are
+        applied.
+    channel_magnitude_ : ndarray of shape (max_layers, max_channels)
+        Mean absolute weight that writes each channel, 1 on average before training and 0 where it was removed.
+    channel_mask_ : ndarray of bool of shape (max_layers, max_channels)
+        Channels that are left: all of them until training comes to remove some, or `prune`.
+    channels_used_ : float
+        Channels left in each layer that has any, on average.
+    layers_used_ : int
+        Layers with a channel left.
+    n_parameters_ : int
+        Trained numbers.
+    macs_per_image_ : int
+        Multiply-accumulates of one image, over all steps: convolutions, readout and time selection.
+    resources_ : DataFrame
+        Written by `prune`: layers, channels of each layer, steps, parameters, multiply-accumulates per image and
+        accuracy (or the score asked for) on the images given, in the rows "before" and "after".
+    device_ : str
+        Where the lattice is.
+
+    References
+    ----------
+    Butkus, Garzón Gupta, Kriegeskorte (2026). Growing a Neural Network in Breadth, Depth, and Time. arXiv 2605.25174.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from growlattice import LatticeClassifier
+    >>> X, y = load_digits(n_class=2, return_X_y=True)
+    >>> clf = LatticeClassifier(time_pressure=0.5, max_channels=4, max_layers=2, max_epochs=10, random_state=0)
+    >>> clf.fit(X[:200], y[:200]).score(X[200:], y[200:]) > 0.9
+    True
+    >>> clf.time_used(X[200:]).shape  # steps, for each image
+    (160,)
+    """
+
+    def __init__(
+        self,
+        *,
+        breadth_pressure=0.0,
+        depth_pressure=0.0,
+        time_pressure=0.0,
+        max_channels=16,
+        max_layers=4,
+        max_steps=4,
+        kernel_size=3,
+        time_selection="adaptive",
+        temperature=5.0,
+        position_power=4.0,
+        noise=0.1,
+        annealing=(0.1, 0.5),
+        extra_costs=(),
+        compact_every=1,
+        max_epochs=30,
+        batch_size=32,
+        lr=1e-2,
+        weight_decay=1e-4,
+        class_weight=None,
+        image_shape=None,
+        image_size=None,
+        augment=None,
+        device="auto",
+        precision="auto",
+        n_threads=1,
+        memory=None,
+        checkpoint_seconds=1.0,
+        callbacks=None,
+        warm_start=False,
+        random_state=None,
+        verbose=0,
+    ):
+        self.breadth_pressure = breadth_pressure
+        self.depth_pressure = depth_pressure
+        self.time_pressure = time_pressure
+        self.max_channels = max_channels
+        self.max_layers = max_layers
+        self.max_steps = max_steps
+        self.kernel_size = kernel_size
+        self.time_selection = time_selection
+        self.temperature = temperature
+        self.position_power = position_power
+        self.noise = noise
+        self.annealing = annealing
+        self.extra_costs = extra_costs
+        self.compact_every = compact_every
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.class_weight = class_weight
+        self.image_shape = image_shape
+        self.image_size = image_size
+        self.augment = augment
+        self.device = device
+        self.precision = precision
+        self.n_threads = n_threads
+        self.memory = memory
+        self.checkpoint_seconds = checkpoint_seconds
+        self.callbacks = callbacks
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def predict(self, X):
+        """Most probable label of each image.
+
+        Parameters
+        ----------
+        X
+            As in `fit`.
+
+        Returns
+        -------
+        ndarray of shape (n,)
+        """
+        best = self._collect(X, lambda output: output.log_probas.argmax(dim=1))
+        return self.classes_[best if len(self.classes_) > 1 else np.zeros_like(best)]
+
+    def predict_proba(self, X):
+        """Probabilities of the classes: the mixture, over steps, of the answers after each.
+
+        Parameters
+        ----------
+        X
+            As in `fit`.
+
+        Returns
+        -------
+        ndarray of shape (n, n_classes)
+        """
+        return np.exp(self.predict_log_proba(X))
+
+    def predict_log_proba(self, X):
+        """Logarithm of the probabilities of the classes, without the rounding that small probabilities suffer.
+
+        Parameters
+        ----------
+        X
+            As in `fit`.
+
+        Returns
+        -------
+        ndarray of shape (n, n_classes)
+        """
+        return self._of_classes(self._collect(X, lambda output: output.log_probas))
+
+    def staged_predict_proba(self, X):
+        """Probabilities of the classes after each step.
+
+        Parameters
+        ----------
+        X
+            As in `fit`.
+
+        Yields
+        ------
+        ndarray of shape (n, n_classes)
+            `max_steps` of them. A step that was removed repeats the answer of the last one that is left.
+        """
+        log_probas = self._collect(X, lambda output: output.step_log_probas)
+        for step in range(log_probas.shape[1]):
+            yield np.exp(self._of_classes(log_probas[:, step]))
+
+    def _check_y(self, y):
+        """y as labels."""
+        if y is None:
+            raise ValueError(
+                "LatticeClassifier requires y to be passed, but the target y is None. Give a label for each image."
+            )
+        y = column_or_1d(y, warn=True)
+        assert_all_finite(y, input_name="y")
+        check_classification_targets(y)
+        return y
+
+    def _targets(self, y, learn, classes=None):
+        """Indices of labels into `classes_`, which are learned or checked."""
+        found = np.unique(y)
+        if learn:
+            self.classes_ = found if classes is None else np.unique(classes)
+        elif classes is not None and not np.array_equal(np.unique(classes), self.classes_):
+            raise ValueError(f"classes={classes!r} differ from those of the first call, {self.classes_!r}.")
+        unknown = np.setdiff1d(found, self.classes_)
+        if len(unknown):
+            raise ValueError(
+                f"y holds the classes {unknown!r}, which the lattice was not made for: {self.classes_!r}. "
+                "Give all classes in the first call, or fit with warm_start=False."
+            )
+        return np.searchsorted(self.classes_, y)
+
+    def _weighted_set(self, images, targets, weights):
+        return make_training_set(images, targets, weights, self.classes_, self.class_weight)
+
+    def _n_outputs(self):
+        return max(2, len(self.classes_))
+
+    def _of_classes(self, log_probas):
+        # A lattice fitted on one class has a second logit, which nothing stands for.
+        return log_probas if len(self.classes_) > 1 else np.zeros_like(log_probas[:, :1])

@@ -1,0 +1,291 @@
+"""A fitted estimator: its attributes, what it says about time, and every form in which a fit is kept."""
+
+import copy
+import warnings
+from contextlib import contextmanager
+
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+from skorch.history import History
+
+from .._storage._file import other_errors_as_unusable, pack, read, unpack, write
+from .._storage._fit import describe_params, describe_trained, read_params, read_trained
+from .._training._device import PRECISIONS, choose_device, choose_precision, cpu_threads
+from .._training._inference import collect
+from .._training._net import LatticeNet, history_frame, history_rows
+from .._training._trained import TrainedLattice
+from ._parameters import check_parameters, name_extra_costs
+
+MEASURED = "time_used_", "costs_"
+FITTED = "net_ input_form_ n_features_in_ feature_names_in_ classes_ resources_".split() + list(MEASURED)
+
+
+class FittedLattice(BaseEstimator):
+    """What an estimator can do once its net is there, however it came about: trained, read or unpickled."""
+
+    def time_weights(self, X):
+        """How much the answer after each step counts, for each image.
+
+        Parameters
+        ----------
+        X
+            As in `fit`.
+
+        Returns
+        -------
+        ndarray of shape (n, max_steps)
+            Each row sums to 1; 0 for steps that were removed.
+        """
+        return self._collect(X, lambda output: output.weights)
+
+    def time_used(self, X):
+        """Steps used for each image: the mean step under its time-selection weights.
+
+        Parameters
+        ----------
+        X
+            As in `fit`.
+
+        Returns
+        -------
+        ndarray of shape (n,)
+            Between 1 and the number of steps.
+        """
+        return self._collect(X, _mean_step)
+
+    def save(self, path):
+        """Write the fitted estimator to one file, without pickle.
+
+        Parameters that are code or hold it (`callbacks`, `augment`, `extra_costs`, a RandomState) are left out, with
+        a warning; the file at `path`, if there was one, is replaced only when the new one is complete.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            File to write; safetensors, with the rest as JSON in its header.
+
+        See Also
+        --------
+        load : Read the file.
+        """
+        check_is_fitted(self)
+        check_parameters(self)
+        params, left_out = describe_params(self.get_params(deep=False))
+        if left_out:
+            warnings.warn(f"Not saved, because they are code or hold it: {', '.join(left_out)}.", stacklevel=2)
+        tensors, description = describe_trained(self._trained())
+        write(path, pack(tensors, description | {"params": params}))
+
+    @classmethod
+    def load(cls, path, device="auto"):
+        """Read an estimator that `save` wrote.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+        device : str or torch.device, default="auto"
+            Where to put it, whatever it was fitted on.
+
+        Returns
+        -------
+        estimator
+            Fitted.
+
+        Raises
+        ------
+        ValueError
+            If the file is damaged, of another kind, or of another format. No code in the file is run.
+        """
+        choose_device(device)
+        tensors, description = read(path)
+        trained = read_trained(path, tensors, description)
+        with other_errors_as_unusable(path):
+            estimator = cls(**read_params(description) | {"device": device})
+            check_parameters(estimator)
+            if trained.costs is None:
+                raise ValueError("it is a checkpoint")
+            estimator._set_trained(trained)
+        return estimator
+
+    @property
+    def lattice_(self):
+        return self.net_.module_
+
+    @property
+    def history_(self):
+        return history_frame(self.net_)
+
+    @property
+    def image_shape_(self):
+        return self.input_form_.image_shape
+
+    @property
+    def device_(self):
+        return str(self.lattice_.pixel_mean.device)
+
+    @property
+    def channel_magnitude_(self):
+        return self.lattice_.channel_magnitude().detach().cpu().numpy()
+
+    @property
+    def n_parameters_(self):
+        return sum(parameter.numel() for parameter in self.lattice_.parameters())
+
+    @property
+    def channel_mask_(self):
+        return self.lattice_.mask.cpu().numpy()
+
+    @property
+    def layers_used_(self):
+        return int(self.channel_mask_.any(axis=1).sum())
+
+    @property
+    def channels_used_(self):
+        return float(self.channel_mask_.sum() / self.layers_used_)
+
+    @property
+    def macs_per_image_(self):
+        return self.lattice_.macs()
+
+    def __repr__(self, N_CHAR_MAX=700):
+        text = super().__repr__(N_CHAR_MAX)
+        if not hasattr(self, "costs_"):  # not fitted, or in the middle of the first fit
+            return text
+        return (
+            f"{text}  # fitted: images of {' x '.join(map(str, self.image_shape_))}, {self.layers_used_} of "
+            f"{self.lattice_.n_layers} layers, {self.channels_used_:.1f} of {self.lattice_.n_channels} channels, "
+            f"{self.time_used_:.2f} of {self.lattice_.n_steps} steps, {self.n_parameters_:,} parameters, "
+            f"{self.macs_per_image_:,} multiply-accumulates per image"
+        )
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "net_")
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        return tags
+
+    def __copy__(self):
+        """A shallow copy, which shares the fitted lattice."""
+        copied = type(self).__new__(type(self))
+        vars(copied).update(vars(self))
+        return copied
+
+    def __getstate__(self):
+        """Parameters as they are, and the fit as the bytes of a file: small, and read without CUDA or trust."""
+        state = super().__getstate__()
+        if not hasattr(self, "costs_"):
+            return {name: value for name, value in state.items() if name not in FITTED}
+        fit = pack(*describe_trained(self._trained()))
+        return {name: value for name, value in state.items() if name not in FITTED} | {"_fit_bytes": fit}
+
+    def __setstate__(self, state):
+        params = {name: value for name, value in state.items() if name != "_fit_bytes"}
+        super().__setstate__(params)
+        if "_fit_bytes" not in state:
+            return
+        try:
+            choose_device(self.device)
+        except ValueError as error:
+            warnings.warn(f"{error} The device of this {type(self).__name__} is now 'cpu'.", stacklevel=2)
+            self.device = "cpu"
+        self._set_trained(read_trained("the pickle", *unpack(state["_fit_bytes"], "the pickle")))
+
+    def _make_net(self, lattice, seed):
+        """A skorch net that trains the lattice as the parameters say."""
+        device = choose_device(self.device)
+        names = name_extra_costs(self.extra_costs)
+        costs, extra_pressures = zip(*self.extra_costs, strict=True) if names else ((), ())
+        built_in = {name: getattr(self, f"{name}_pressure") for name in ("breadth", "depth", "time")}
+        return LatticeNet(
+            lattice.to(PRECISIONS[choose_precision(self.precision, device)][0]),
+            pressures=built_in | dict(zip(names, extra_pressures, strict=True)),
+            extra_costs=dict(zip(names, costs, strict=True)),
+            position_power=self.position_power,
+            noise=self.noise,
+            annealing=tuple(self.annealing),
+            seed=seed,
+            precision=self.precision,
+            lr=self.lr,
+            optimizer__weight_decay=self.weight_decay,
+            optimizer__fused=True,
+            max_epochs=self.max_epochs,
+            batch_size=self.batch_size,
+            callbacks=list(self.callbacks or []),
+            device=str(device),
+            verbose=self.verbose,
+        ).initialize()
+
+    def _net_of(self, trained):
+        """A net that goes on from what was trained."""
+        net = self._make_net(trained.lattice, trained.seed)
+        net.history = History(copy.deepcopy(list(trained.history)))
+        if trained.moments:
+            net.set_moments(copy.deepcopy(trained.moments))
+        return net
+
+    def _trained(self, lattice=None):
+        """What was trained so far, of this estimator."""
+        return TrainedLattice(
+            lattice=lattice or self.lattice_,
+            form=self.input_form_,
+            classes=self.classes_,
+            seed=self.net_.seed,
+            history=history_rows(self.net_),
+            costs=getattr(self, "costs_", None),
+            time_used=getattr(self, "time_used_", None),
+            resources=getattr(self, "resources_", None),
+            moments=self.net_.moments(),
+        )
+
+    def _set_trained(self, trained):
+        """Make this estimator the fitted one that `trained` came from."""
+        self._forget_fit()
+        self.input_form_, self.classes_ = trained.form, trained.classes
+        self.n_features_in_ = trained.form.n_features
+        if trained.form.feature_names is not None:
+            self.feature_names_in_ = trained.form.feature_names
+        self.net_ = self._net_of(trained)
+        self.time_used_, self.costs_ = trained.time_used, trained.costs
+        if trained.resources is not None:
+            self.resources_ = trained.resources
+
+    def _forget_fit(self, names=FITTED):
+        for name in names:
+            vars(self).pop(name, None)
+
+    def _images(self, X):
+        """X as images of the form that was learned."""
+        return self.input_form_.read(X, self)
+
+    def _collect(self, X, read):
+        """What `read` takes from the lattice's output on the images of a user's X, as an array."""
+        check_is_fitted(self)
+        return self._collect_images(self._images(X), read)
+
+    def _collect_images(self, images, read, lattice=None):
+        with cpu_threads(self.n_threads):
+            return collect(lattice or self.lattice_, images, read, self.net_.conv_dtype)
+
+    def _report(self, line):
+        if self.verbose:
+            print(line)
+
+
+@contextmanager
+def restored_on_error(estimator):
+    """Put an estimator back as it was if what is inside fails or is interrupted."""
+    before = vars(estimator).copy()
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
+
+
+def _mean_step(output):
+    steps = torch.arange(1, output.weights.shape[1] + 1, device=output.weights.device)
+    return output.weights @ steps.to(output.weights.dtype)

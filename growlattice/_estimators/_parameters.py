@@ -1,0 +1,91 @@
+"""What the parameters of the estimators may be, and the errors that say so."""
+
+import os
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from .._training._callbacks import check_callbacks
+from .._training._device import MOST_THREADS, PRECISIONS
+
+NOT_NEGATIVE, POSITIVE = [Interval(Real, 0, None, closed="left")], [Interval(Real, 0, None, closed="neither")]
+COUNT = [Interval(Integral, 1, None, closed="left")]
+SEQUENCE = [tuple, list]
+PRICES = ("breadth_pressure", "depth_pressure", "time_pressure")
+CONSTRAINTS = {
+    **dict.fromkeys((*PRICES, "position_power", "noise", "weight_decay", "checkpoint_seconds"), NOT_NEGATIVE),
+    **dict.fromkeys(("temperature", "lr"), POSITIVE),
+    **dict.fromkeys(("max_channels", "max_layers", "max_steps", "kernel_size", "max_epochs", "batch_size"), COUNT),
+    **dict.fromkeys(("annealing", "extra_costs"), SEQUENCE),
+    "time_selection": [StrOptions({"adaptive", "fixed"})],
+    "compact_every": [*COUNT, None],
+    "class_weight": [StrOptions({"balanced"}), dict, None],
+    "image_shape": [*SEQUENCE, None],
+    "image_size": [*COUNT, *SEQUENCE, None],
+    "augment": [callable, None],
+    "device": [str, torch.device],
+    "precision": [StrOptions({"auto", *PRECISIONS})],
+    "n_threads": [Interval(Integral, 1, MOST_THREADS, closed="both"), None],
+    "memory": [str, os.PathLike, None],
+    "callbacks": [*SEQUENCE, None],
+    "warm_start": ["boolean"],
+    "random_state": ["random_state"],
+    "verbose": [Interval(Integral, 0, 1, closed="both"), "boolean"],
+}
+COLUMNS = frozenset(
+    "epoch accuracy train_loss error breadth depth time time_used dur valid_error valid_accuracy".split()
+)
+
+
+def check_parameters(estimator):
+    """Raise a ValueError that names any parameter of the wrong kind or out of range."""
+    estimator._validate_params()
+    if estimator.kernel_size % 2 == 0:
+        raise ValueError(f"kernel_size={estimator.kernel_size} is even. Give an odd number of pixels.")
+    if (
+        len(estimator.annealing) != 2
+        or not all(map(is_price, estimator.annealing))
+        or not 0 <= estimator.annealing[0] <= estimator.annealing[1] <= 1
+    ):
+        raise ValueError(f"annealing={estimator.annealing!r} must be (start, end) with 0 <= start <= end <= 1.")
+    if estimator.memory is not None and estimator.random_state is None:
+        raise ValueError(
+            "memory needs a random_state: with random_state=None every fit is another, so none can be found again. "
+            "Give an integer."
+        )
+    check_sizes("image_shape", estimator.image_shape, 3, "(channels, height, width)")
+    if not isinstance(estimator.image_size, Integral):
+        check_sizes("image_size", estimator.image_size, 2, "a side or (height, width)")
+    check_callbacks(estimator.callbacks)
+    for cost in estimator.extra_costs:
+        if not (isinstance(cost, (tuple, list)) and len(cost) == 2 and callable(cost[0]) and is_price(cost[1])):
+            raise ValueError(
+                f"extra_costs holds {cost!r}. Give pairs (callable, pressure), the pressure finite and from 0 up."
+            )
+
+
+def name_extra_costs(extra_costs):
+    """A name for each extra cost, which no other column of the history has."""
+    names = [getattr(cost, "__name__", type(cost).__name__) for cost, _ in extra_costs]
+    taken = {*COLUMNS, "batches", *(name for name in names if names.count(name) > 1 or name.endswith("_best"))}
+    return [f"{name}_{index}" if name in taken else name for index, name in enumerate(names)]
+
+
+def history_columns(extra_costs, validated):
+    """Names of the columns that the history of a fit will have."""
+    measured = COLUMNS if validated else COLUMNS - {"valid_error", "valid_accuracy"}
+    return {*measured, *name_extra_costs(extra_costs)}
+
+
+def is_price(value):
+    return isinstance(value, Real) and np.isfinite(value) and value >= 0
+
+
+def check_sizes(name, value, length, expected):
+    """Raise a ValueError unless the value is None or so many whole numbers from 1 up."""
+    if value is None:
+        return
+    if len(value) != length or not all(isinstance(size, Integral) and size > 0 for size in value):
+        raise ValueError(f"{name}={value!r} must be {expected}, in whole numbers from 1 up.")

@@ -1,0 +1,211 @@
+"""The smallest sub-network of a fitted lattice that is good enough.
+
+Butkus, Garzón Gupta and Kriegeskorte (2026), section 3.4: without any fine-tuning, one threshold on the magnitudes for
+the channels of all layers, and then the fewest steps.
+"""
+
+import copy
+import warnings
+from dataclasses import replace
+from numbers import Real
+
+import numpy as np
+import pandas as pd
+from sklearn.dummy import DummyClassifier
+from sklearn.metrics import check_scoring
+from sklearn.utils import check_consistent_length
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+
+from .._training._device import cpu_threads, gpu_memory
+from .._training._inference import collect, measure
+from ..lattice import Lattice, compact
+from ..lattice._surgery import drop_unreachable_layers, score_norms
+from ._fitted import restored_on_error
+from ._parameters import check_parameters
+from ._report import resources_row
+
+
+def prune_lattice(lattice, is_enough, norms_of, trim_steps, report):
+    """The cheapest lattice that is enough, of those that remove channels and then steps, or steps and then channels.
+
+    Whichever goes first may use up all the accuracy that can be spared: a lattice under a time pressure has steps that
+    it hardly needs, and one under pressures of breadth and depth such channels.
+
+    Parameters
+    ----------
+    lattice : Lattice
+    is_enough : callable
+        Takes a lattice and says whether it is good enough. The lattice itself must be.
+    norms_of : callable
+        Takes a lattice and returns the norms of the time-selection scores of its first 1, 2, ... steps, averaged over
+        images; see :func:`growlattice.lattice._surgery.score_norms`.
+    trim_steps : bool
+        Whether to remove steps at all.
+    report : callable
+        Takes a line of text for each evaluation.
+
+    Returns
+    -------
+    Lattice
+    """
+    narrower = compact(lattice, search_mask(lattice, is_enough, report))
+    if not trim_steps:
+        return narrower
+    narrower = shorten(narrower, is_enough, norms_of, report)
+    shorter = shorten(lattice, is_enough, norms_of, report)
+    shorter = compact(shorter, search_mask(shorter, is_enough, report))
+    return min(narrower, shorter, key=Lattice.macs)
+
+
+def search_mask(lattice, is_enough, report):
+    """The smallest mask, of those that one threshold on the magnitude makes, that is enough.
+
+    Bisection over the sorted magnitudes: as many evaluations as the number of channels has binary digits, and one.
+
+    Parameters
+    ----------
+    lattice : Lattice
+    is_enough : callable
+        Takes a lattice and says whether it is good enough. The lattice itself must be.
+    report : callable
+        Takes a line of text for each evaluation.
+
+    Returns
+    -------
+    tensor of bool of shape (n_layers, n_channels)
+    """
+    magnitude = lattice.channel_magnitude().detach()
+    ranked = magnitude[lattice.mask].sort().values
+
+    def mask_without(n_removed):
+        return lattice.mask & (magnitude > ranked[n_removed - 1]) if n_removed else lattice.mask
+
+    removed, too_many = 0, len(ranked)
+    while too_many - removed > 1:
+        middle = (removed + too_many) // 2
+        mask = drop_unreachable_layers(mask_without(middle))
+        enough = bool(mask.any()) and is_enough(compact(lattice, mask))
+        report(f"{int(mask.sum())} of {len(ranked)} channels are {'enough' if enough else 'not enough'}")
+        removed, too_many = (middle, too_many) if enough else (removed, middle)
+    return drop_unreachable_layers(mask_without(removed))
+
+
+def shorten(lattice, is_enough, norms_of, report):
+    """The lattice with the fewest steps, from the first on, that are enough; bisection as in :func:`search_mask`."""
+    norms, too_few, enough = norms_of(lattice), 0, lattice
+    while enough.steps_left - too_few > 1:
+        middle = (too_few + enough.steps_left) // 2
+        shorter = compact(lattice, lattice.mask, middle, norms[middle - 1])
+        if is_enough(shorter):
+            enough = shorter
+        else:
+            too_few = middle
+        report(f"{middle} of {lattice.steps_left} steps are {'enough' if enough is shorter else 'not enough'}")
+    return enough
+
+
+class PruningMixin:
+    """Pruning as a method of an estimator."""
+
+    def prune(self, X, y, keep=0.98, sample_weight=None, scoring=None, *, trim_steps=True):
+        """Remove the channels, layers and trailing steps that accuracy on some images does not need.
+
+        What is left is the smallest sub-network that keeps the share `keep` of the accuracy above chance,
+        ``chance + keep * (accuracy - chance)`` with a chance of one over the number of classes, without any
+        fine-tuning. A channel survives if its magnitude exceeds one threshold, the same for all layers, found by
+        bisection; layers above an emptied one go too. Trailing steps are removed under the same criterion, once after
+        the channels and once before them, and the cheaper outcome in multiply-accumulates is kept. Give images that
+        the final test does not use.
+
+        Parameters
+        ----------
+        X, y
+            Images and labels, as in `fit`.
+        keep : float, default=0.98
+            Share of the accuracy above chance to keep, from 0 to 1.
+        sample_weight : array-like of shape (n,), default=None
+            Weights of the images in the accuracy. `class_weight` counts too, as it does in `fit`.
+        scoring : str or callable, default=None
+            What to keep instead of that accuracy: a scorer of scikit-learn's. Its chance level is the score of a
+            classifier that knows nothing but how often each class comes. It gets `sample_weight` if that is given, and
+            `class_weight` does not count.
+        trim_steps : bool, default=True
+            Whether to remove steps. The ratios between the time-selection weights of those left stay the same.
+
+        Returns
+        -------
+        self : LatticeClassifier
+            With a smaller `lattice_`; a report is in `resources_`.
+
+        Raises
+        ------
+        ValueError
+            If the accuracy on X is not above chance, so that there is nothing to keep.
+
+        Warns
+        -----
+        UserWarning
+            If the images are so few that the share that may be lost is less than one of them.
+
+        References
+        ----------
+        Butkus, Garzón Gupta, Kriegeskorte (2026), section 3.4.
+        """
+        check_is_fitted(self)
+        check_parameters(self)
+        if not (isinstance(keep, Real) and 0 <= keep <= 1):
+            raise ValueError(
+                f"keep={keep!r} must be a number from 0 to 1: the share of the accuracy above chance to keep."
+            )
+        images, y = self._images(X), self._check_y(y)
+        check_consistent_length(images, y, sample_weight)
+        weights = _check_sample_weight(sample_weight, images, dtype=np.float64, ensure_non_negative=True)
+        kept = weights > 0
+        data = self._weighted_set(images[kept], self._targets(y[kept], learn=False), weights[kept])
+        with restored_on_error(self), gpu_memory(self.batch_size), cpu_threads(self.n_threads):
+            data = data.upload(self.lattice_.pixel_mean.device)
+            if scoring is None:
+                name, chance = "accuracy", 1 / len(self.classes_)
+
+                def score(lattice):
+                    return measure(lattice, data, self.net_.conv_dtype)["accuracy"]
+            else:
+                scorer = check_scoring(self, scoring)
+                weighing = {} if sample_weight is None else {"sample_weight": sample_weight}
+                name, nothing = "score", np.zeros((len(y), 1))
+                chance = scorer(DummyClassifier().fit(nothing, y, **weighing), nothing, y, **weighing)
+
+                def score(lattice):
+                    return scorer(self._with_lattice(lattice), X, y, **weighing)
+
+            full, before = self.lattice_, score(self.lattice_)
+            if before <= chance and len(self.classes_) > 1:
+                raise ValueError(
+                    f"The {name} on the images given is {before:.3f}, not above the chance level of {chance:.3f}. "
+                    "Train the lattice further, or check that X and y belong to the task it was fitted on."
+                )
+            if scoring is None and 0 < (1 - keep) * (before - chance) * len(data) < 1:
+                warnings.warn(
+                    f"keep={keep} of an accuracy of {before:.3f} on {len(data)} images leaves less than one image to "
+                    "lose, so the criterion is as strict as keep=1. Give more images, or a lower keep.",
+                    stacklevel=2,
+                )
+
+            def norms_of(lattice):
+                return collect(lattice, data.images, score_norms, self.net_.conv_dtype).mean(axis=0)
+
+            target = chance + keep * (before - chance)
+            pruned = prune_lattice(full, lambda lattice: score(lattice) >= target, norms_of, trim_steps, self._report)
+            after = score(pruned)
+            self.net_ = self._net_of(replace(self._trained(), lattice=pruned, moments={}))
+            rows = {"before": resources_row(full, **{name: before}), "after": resources_row(pruned, **{name: after})}
+            self.resources_ = pd.DataFrame.from_dict(rows, orient="index")
+            self._describe(data)
+        return self
+
+    def _with_lattice(self, lattice):
+        """A shallow copy of this classifier around another lattice."""
+        copied = copy.copy(self)
+        copied.net_ = copy.copy(self.net_)
+        copied.net_.module_ = lattice
+        return copied

@@ -1,0 +1,167 @@
+"""A trained lattice in terms of tensors and JSON, and back, with every check that a stranger's file needs."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import torch
+
+from .._training._input_form import InputForm
+from .._training._trained import TrainedLattice
+from ..lattice import Lattice
+from ..lattice._surgery import drop_unreachable_layers, lattice_from_tensors
+from ._file import other_errors_as_unusable, unusable
+from ._json import as_json, from_json
+
+MOST_STEPS = 10_000
+MOMENTS = "moments."
+LOCAL = {"memory"}  # parameters that mean something on one machine only
+COSTS = {"error", "breadth", "depth", "time"}
+
+
+def describe_params(params):
+    """Parameters for JSON, and the names of those left out because they are code or hold it."""
+    described, left_out = [], []
+    for name, value in params.items():
+        if name in LOCAL:
+            continue
+        try:
+            described.append([name, as_json(value)])
+        except TypeError:
+            left_out.append(name)
+    return {"dict": described}, left_out
+
+
+def read_params(description):
+    """The parameters that `describe_params` described."""
+    return {name: value for name, value in from_json(description["params"]).items() if name not in LOCAL}
+
+
+def describe_trained(trained):
+    """A TrainedLattice as tensors and a description for JSON.
+
+    Returns
+    -------
+    tensors : dict of str to tensor
+    description : dict
+    """
+    moments = {MOMENTS + name: tensor for name, tensor in trained.moments.items()}
+    description = {
+        "config": as_json(trained.lattice.config),
+        "form": as_json(list(vars(trained.form).values())),
+        "classes": as_json(trained.classes),
+        "seed": trained.seed,
+        "history": as_json(trained.history),
+        "costs": as_json(trained.costs),
+        "time_used": trained.time_used,
+        "resources": as_json(trained.resources),
+    }
+    return trained.lattice.state_dict() | moments, description
+
+
+def read_trained(path, tensors, description):
+    """The TrainedLattice that `describe_trained` described, on the CPU.
+
+    Raises
+    ------
+    ValueError
+        If the parts do not fit each other; `path` is named.
+    """
+    with other_errors_as_unusable(path):
+        moments = {name: tensor for name, tensor in tensors.items() if name.startswith(MOMENTS)}
+        tensors = {name: tensor for name, tensor in tensors.items() if name not in moments}
+        trained = TrainedLattice(
+            lattice=_read_lattice(path, tensors, from_json(description["config"])),
+            form=InputForm(*from_json(description["form"])),
+            classes=from_json(description["classes"]),
+            seed=description["seed"],
+            history=from_json(description["history"]),
+            costs=from_json(description["costs"]),
+            time_used=description["time_used"],
+            resources=from_json(description["resources"]),
+            moments={name.removeprefix(MOMENTS): tensor for name, tensor in moments.items()},
+        )
+        _check_trained(trained)
+        _check_moments(trained)
+    return trained
+
+
+def _read_lattice(path, tensors, config):
+    """The lattice of a file, after a check that its tensors are those that the configuration asks for."""
+    mask, steps = tensors.get("mask"), tensors.get("step_mask")
+    try:
+        _check_config(config)
+        for tensor, shape in ((mask, (config["n_layers"], config["n_channels"])), (steps, (config["n_steps"],))):
+            if tensor is None or tensor.dtype != torch.bool or tuple(tensor.shape) != shape:
+                raise unusable(path, "its masks do not fit its configuration")
+        if not mask.any() or not torch.equal(mask, drop_unreachable_layers(mask)):
+            raise unusable(path, "its channel mask leaves no lattice")
+        if not steps[0] or (steps[1:] > steps[:-1]).any():
+            raise unusable(path, "its step mask leaves no steps or others than the first")
+        if sum(name.startswith("lateral.") for name in tensors) != int(mask.any(dim=1).sum()):
+            raise unusable(path, "its tensors are not those of the layers in its mask")
+        expected = Lattice(**config, mask=mask, steps_left=int(steps.sum())).state_dict()
+    except (TypeError, KeyError, RuntimeError, AttributeError) as error:
+        raise unusable(path, f"its configuration makes no lattice ({error})") from error
+    dtype = tensors["input.weight"].dtype if "input.weight" in tensors else None
+    for name in expected.keys() | tensors.keys():
+        if name not in expected or name not in tensors or tensors[name].shape != expected[name].shape:
+            raise unusable(path, f"the tensor {name!r} does not fit its configuration")
+        if name not in ("mask", "step_mask") and (
+            tensors[name].dtype != dtype or dtype not in (torch.float32, torch.float64)
+        ):
+            raise unusable(path, f"the tensor {name!r} has dtype {tensors[name].dtype}")
+        if not torch.isfinite(tensors[name]).all() or (
+            name in ("pixel_std", "score_norm") and not (tensors[name] > 0).all()
+        ):
+            raise unusable(path, f"the tensor {name!r} holds numbers that no training gives")
+    return lattice_from_tensors(config, tensors)
+
+
+def _check_config(config):
+    """Raise a TypeError unless the configuration is one that LatticeClassifier makes."""
+    sizes = ("n_classes", "n_channels", "n_layers", "n_steps", "kernel_size")
+    sound = (
+        all(type(config[name]) is int and config[name] > 0 for name in sizes)
+        and config["n_steps"] <= MOST_STEPS
+        and config["kernel_size"] % 2 == 1
+        and config["time_selection"] in ("adaptive", "fixed")
+        and type(config["temperature"]) in (int, float)
+        and 0 < config["temperature"] < math.inf
+    )
+    if not sound:
+        raise TypeError("a size, the temperature or the time selection is out of range")
+
+
+def _check_trained(trained):
+    """Raise a ValueError unless the parts fit each other."""
+    trained.form.check()
+    classes, costs, history = trained.classes, trained.costs, trained.history
+    wrong = {
+        "classes": not isinstance(classes, np.ndarray) or not np.array_equal(classes, np.unique(classes)),
+        "image_shape": trained.form.image_shape != trained.lattice.config["image_shape"],
+        "time_used": type(trained.time_used) is not (float if costs else type(None)),
+        "costs": costs is not None and (set(costs) != COSTS or not all(type(cost) is float for cost in costs.values())),
+        "resources": trained.resources is not None and not isinstance(trained.resources, pd.DataFrame),
+        "seed": type(trained.seed) is not int or not 0 <= trained.seed < 2**31,
+        "history": not isinstance(history, list) or not all(isinstance(row, dict) for row in history),
+    }
+    if any(wrong.values()):
+        raise ValueError(f"{', '.join(name for name, bad in wrong.items() if bad)} cannot be so")
+    if max(2, len(classes)) != trained.lattice.config["n_classes"]:
+        raise ValueError(f"there are {len(classes)} classes, and the lattice was made for another number")
+
+
+def _check_moments(trained):
+    """Raise a ValueError unless the moments are those of parameters of the lattice, all or none of each."""
+    left = dict(trained.moments)
+    for name, parameter in trained.lattice.named_parameters():
+        shapes = {"step": (), "exp_avg": parameter.shape, "exp_avg_sq": parameter.shape}
+        found = {kind: left.pop(f"{name}.{kind}") for kind in shapes if f"{name}.{kind}" in left}
+        sound = all(
+            tensor.shape == torch.Size(shapes[kind]) and torch.isfinite(tensor).all() for kind, tensor in found.items()
+        )
+        if not sound or len(found) not in (0, len(shapes)):
+            raise ValueError(f"the moments of {name!r} do not fit it")
+    if left:
+        raise ValueError(f"there are moments of no parameter: {sorted(left)}")

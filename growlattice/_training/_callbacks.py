@@ -1,0 +1,79 @@
+"""What skorch's callbacks find here: which are refused, which are built in, and what ends training."""
+
+import inspect
+
+from skorch.callbacks import (
+    BatchScoring,
+    Callback,
+    EarlyStopping,
+    EpochScoring,
+    EpochTimer,
+    PassthroughScoring,
+    PrintLog,
+)
+
+NO_SCORING = (EpochScoring, BatchScoring, PassthroughScoring)
+
+
+def default_callbacks(callbacks):
+    """The built-in callbacks, without a table of epochs where the user gives one."""
+    own_log = any(is_of(callback, PrintLog) for callback in callbacks or ())
+    log = [] if own_log else [("print_log", PrintLog(keys_ignored=["train_loss"]))]
+    return [("epoch_timer", EpochTimer()), *log]
+
+
+def unnamed(callbacks):
+    """The callbacks of a list that may hold pairs (name, callback)."""
+    return [pair[1] if isinstance(pair, (tuple, list)) and len(pair) == 2 else pair for pair in callbacks or ()]
+
+
+def is_of(callback, kinds):
+    """Whether a callback, a class of callbacks or a pair (name, callback) is of a kind."""
+    (callback,) = unnamed([callback])
+    return issubclass(callback, kinds) if inspect.isclass(callback) else isinstance(callback, kinds)
+
+
+def check_callbacks(callbacks):
+    """Raise a ValueError unless each is a skorch callback that can work here."""
+    for given, callback in zip(callbacks or (), unnamed(callbacks), strict=True):
+        if not is_of(callback, Callback):
+            raise ValueError(f"callbacks holds {given!r}. Give skorch callbacks, or pairs (name, callback).")
+        if is_of(callback, NO_SCORING):
+            name = (callback if inspect.isclass(callback) else type(callback)).__name__
+            raise ValueError(
+                f"callbacks holds {name}, which scores a skorch data set, and there is none. Give X_val and y_val to "
+                "fit and read the columns valid_accuracy and valid_error, or give scikit-learn's ScoringMonitor to "
+                "set_callbacks."
+            )
+        if getattr(callback, "use_safetensors", False):
+            raise ValueError(
+                "callbacks holds a Checkpoint with use_safetensors=True, which cannot hold kernels whose channels are "
+                "last in memory. Give use_safetensors=False, or use the estimator's save."
+            )
+
+
+def check_monitors(net, columns):
+    """Raise a ValueError if a callback monitors what the history will not have.
+
+    Parameters
+    ----------
+    net : LatticeNet
+        Initialized.
+    columns : collection of str
+        Of the history of the training to come.
+    """
+    for name, callback in net.callbacks_:
+        monitor = getattr(callback, "monitor", None)
+        if isinstance(monitor, str) and monitor.removesuffix("_best") not in columns:
+            raise ValueError(
+                f"The callback {name} monitors {monitor!r}, which is no column of the history. Give "
+                f"monitor= one of {sorted(columns)}; valid_error and valid_accuracy need X_val and y_val in fit."
+            )
+
+
+def stopped_early(net):
+    """Whether a callback of skorch's, which raises KeyboardInterrupt to end training, asked for it.
+
+    Any other KeyboardInterrupt is a Ctrl-C.
+    """
+    return any(isinstance(cb, EarlyStopping) and cb.misses_ == cb.patience for _, cb in net.callbacks_)

@@ -1,0 +1,56 @@
+"""What training goes on without: channels, layers and trailing steps that are no longer used under their prices."""
+
+import torch
+
+from ..lattice._surgery import drop_unreachable_layers
+
+# Measured: docs/choices.
+SILENT = 0.1  # magnitude of a channel, which is 1 on average at initialization
+UNUSED = 0.01  # time-selection weight of a step and all after it, for every image
+
+
+def compact_net(net, trim_steps=True):
+    """Let a net's training go on without what its pressures have left unused.
+
+    The bar for channels falls with the learning rate: what training cannot make up for any more has to be nearer to
+    zero to go. Steps wait for the full price, because a lattice takes its time only once it has learned something.
+
+    Parameters
+    ----------
+    net : LatticeNet
+        After an epoch of training.
+    trim_steps : bool, default=True
+        Whether the images of the epoch are all there are, so that a step that none of them uses can go.
+    """
+    lattice, prices = net.module_, net.pressures
+    mask, steps_left = lattice.mask, lattice.steps_left
+    if prices["breadth"] or prices["depth"]:
+        mask = channels_above(SILENT * net.lr_share, lattice)
+    if prices["time"] and net.ramp_ == 1 and trim_steps:
+        steps_left = min(steps_in_use(net.tail_weights_), steps_left)
+    if steps_left < lattice.steps_left or not torch.equal(mask, lattice.mask):
+        net.compact(mask, steps_left)
+
+
+def channels_above(bar, lattice):
+    """The mask of the channels whose magnitude reaches a bar, and of the strongest of the first layer in any case."""
+    magnitude = lattice.channel_magnitude().detach()
+    mask = lattice.mask & (magnitude >= bar)
+    mask[0, magnitude[0].argmax()] = True
+    return drop_unreachable_layers(mask)
+
+
+def steps_in_use(tail_weights):
+    """How many steps are left without trailing ones that no image uses; at least 1.
+
+    Parameters
+    ----------
+    tail_weights : tensor of shape (n_steps,)
+        Time-selection weight of each step and all after it together, the largest of the images.
+
+    Examples
+    --------
+    >>> steps_in_use(torch.tensor([1.0, 0.4, 0.005]))
+    2
+    """
+    return max(1, int((tail_weights >= UNUSED).sum()))

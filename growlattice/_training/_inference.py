@@ -1,0 +1,167 @@
+"""Running a lattice over images without training it: batches that fit into memory, and what is read from their outputs.
+
+All batches of a call have one size, so the order of images does not matter at all. Sizes are powers of two, so that one
+image is cheap and many are fast; how many images a call has matters to an answer by float rounding alone.
+"""
+
+import traceback
+
+import numpy as np
+import torch
+
+from ..lattice import LatticeOutput, error_cost
+from ..lattice._network import SELECTOR_HIDDEN
+from ._device import contiguous_copy, upload
+
+MOST_IMAGES = 4096
+WIDEST = 8  # bytes of a pixel as it is given
+BUDGETS = {"cpu": 2**26, "cuda": 2**32}  # bytes that a batch may take; on a CPU more would leave its caches
+
+
+def bytes_per_image(lattice, conv_dtype=None):
+    """A bound on what all tensors that live at once take while the lattice runs on one image.
+
+    Each of the lattice's layers has its hidden state and its activity, and drives its readers; the drives of the step
+    before are there until all of the next are.
+
+    Returns
+    -------
+    int
+    """
+    n_inputs, height, width = lattice.config["image_shape"]
+    channels, steps = lattice.channels_left, lattice.steps_left
+    wide = lattice.pixel_mean.element_size()
+    narrow = conv_dtype.itemsize if conv_dtype else wide
+    normalizing = n_inputs * (WIDEST + 2 * wide)
+    image = n_inputs * (WIDEST + narrow)
+    first_drive = (lattice.n_channels + channels[0]) * narrow
+    above = sum(channels[1:])  # what the last step drives
+    driven = above + sum(channels) + sum(channels[:-1])  # bottom-up, lateral and top-down
+    drives = {1: above, 2: driven + above}.get(steps, 2 * driven)
+    states = channels[0] + 2 * sum(channels) + 2 * max(channels)  # with the first drive, and one that is made
+    stepping = states * wide + (drives + 2 * max(channels) * bool(drives)) * narrow
+    planes = max(normalizing, image + max(first_drive, stepping))
+    read = steps * (2 * sum(channels) + 2 * SELECTOR_HIDDEN + 3 * lattice.config["n_classes"])
+    answered = lattice.n_steps * (2 * lattice.n_layers * lattice.n_channels + 3 * lattice.config["n_classes"])
+    return planes * height * width + (read + answered) * wide
+
+
+def outputs(lattice, images, conv_dtype=None):
+    """Yield the rows of each batch and the lattice's output on them, without noise and without gradients.
+
+    A batch that the memory cannot hold is tried again at half its size, down to a single image.
+
+    Parameters
+    ----------
+    lattice : Lattice
+    images : ndarray or tensor of shape (n_images, n_channels, height, width)
+        A tensor is on the lattice's device already.
+    conv_dtype : torch.dtype, default=None
+        See :meth:`Lattice.forward`.
+
+    Yields
+    ------
+    slice, LatticeOutput
+    """
+    lattice.eval()
+    device, start = lattice.pixel_mean.device, 0
+    largest = int(BUDGETS.get(device.type, BUDGETS["cpu"]) // bytes_per_image(lattice, conv_dtype))
+    largest = 2 ** (min(max(largest, 1), MOST_IMAGES).bit_length() - 1)
+    size = batch_size(len(images), largest)
+    while start < len(images):
+        rows = slice(start, min(start + size, len(images)))
+        try:
+            with torch.no_grad():
+                output = lattice(_filled(images[rows], size, device), conv_dtype=conv_dtype)
+        except (RuntimeError, MemoryError) as error:
+            if size == 1 or not _is_out_of_memory(error):
+                raise
+            traceback.clear_frames(error.__traceback__)  # they hold what fills the memory
+            size //= 2
+            continue
+        yield rows, LatticeOutput(*(tensor[: rows.stop - start] for tensor in output))
+        start = rows.stop
+
+
+def batch_size(n_images, largest):
+    """The size of all batches of a call: a power of two that holds all its images, or the largest that memory allows.
+
+    Examples
+    --------
+    >>> [batch_size(n_images, largest=128) for n_images in (1, 3, 64, 1000)]
+    [1, 4, 64, 128]
+    """
+    return min(2 ** (max(n_images, 1) - 1).bit_length(), largest)
+
+
+def collect(lattice, images, read, conv_dtype=None):
+    """What `read` takes from each output, over all images.
+
+    Parameters
+    ----------
+    lattice, images, conv_dtype
+        As for :func:`outputs`.
+    read : callable
+        Takes a LatticeOutput and returns a tensor whose first axis is that of the images.
+
+    Returns
+    -------
+    ndarray of shape (n_images, ...)
+    """
+    whole, waiting = None, []  # a part is copied while the next batch computes
+    for rows, output in outputs(lattice, images, conv_dtype):
+        waiting.append((rows, read(output)))
+        if whole is None:  # filled in place: kept parts would scatter over the heap and hold it
+            part = waiting[0][1]
+            whole = np.empty((len(images), *part.shape[1:]), part[:0].cpu().numpy().dtype)
+        elif len(waiting) > 1:
+            _store(whole, *waiting.pop(0))
+    for rows, part in waiting:
+        _store(whole, rows, part)
+    return whole
+
+
+def measure(lattice, data, conv_dtype=None):
+    """Error cost, accuracy and time used of a lattice, as weighted means over images.
+
+    Parameters
+    ----------
+    lattice : Lattice
+    data : TrainingSet
+        As `upload` gives it.
+    conv_dtype
+        As for :func:`outputs`.
+
+    Returns
+    -------
+    dict of str to float
+        "error", "accuracy" and "time_used", in steps.
+    """
+    steps = torch.arange(1, lattice.n_steps + 1, device=data.labels.device)
+    sums = torch.zeros(3, dtype=torch.float64, device=data.labels.device)
+    for rows, output in outputs(lattice, data.images, conv_dtype):
+        labels, log_probas = data.labels[rows], output.log_probas
+        weight = torch.ones_like(log_probas[:, 0]) if data.sample_weight is None else data.sample_weight[rows]
+        right = (log_probas.argmax(dim=1) == labels).to(weight.dtype)
+        time_used = output.weights @ steps.to(output.weights.dtype)
+        error = error_cost(log_probas, labels, weight)
+        sums += torch.stack([error * len(labels), (right * weight).sum(), (time_used * weight).sum()])
+    return dict(zip(("error", "accuracy", "time_used"), (sums / len(data)).tolist(), strict=True))
+
+
+def _filled(images, size, device):
+    """Images as a tensor on the device, filled up to a size with the first of them."""
+    if not isinstance(images, torch.Tensor):
+        images = contiguous_copy(images) if device.type == "cpu" else upload(images, device)
+    if len(images) == size:
+        return images
+    return torch.cat([images, images[:1].expand(size - len(images), -1, -1, -1)])
+
+
+def _is_out_of_memory(error):
+    on_cpu = "allocate memory" in str(error)  # torch has no class of errors for that
+    return on_cpu or isinstance(error, (torch.OutOfMemoryError, MemoryError))
+
+
+def _store(whole, rows, part):
+    whole[rows] = part.cpu().numpy()

@@ -1,0 +1,317 @@
+"""The skorch net that trains a lattice: one loss seam, one schedule, no synchronization between batches.
+
+The schedule is a function of how far training has come, and the random generators of an epoch are a function of the
+seed and the epoch, so the net keeps no state but weights, optimizer and history.
+"""
+
+import math
+
+import numpy as np
+import pandas as pd
+import torch
+from skorch import NeuralNet
+from skorch.callbacks import LRScheduler
+
+from ..lattice import breadth_cost, depth_cost, error_cost, time_cost
+from ..lattice._costs import weighted_mean
+from ..lattice._surgery import cut_state, cut_tensors, score_norms
+from ._callbacks import default_callbacks
+from ._device import PRECISIONS, choose_precision
+from ._inference import measure
+
+LOWER_IS_BETTER = {"train_loss": True, "error": True, "accuracy": False, "valid_error": True, "valid_accuracy": False}
+
+
+def ramp(progress, start, end):
+    """The annealing ramp: 0 up to `start`, linear to 1 at `end`, then 1.
+
+    Examples
+    --------
+    >>> [round(ramp(progress, 0.1, 0.5), 9) for progress in (0.0, 0.3, 0.9)]
+    [0.0, 0.5, 1.0]
+    """
+    if progress >= end:
+        return 1.0
+    return 0.0 if progress <= start else (progress - start) / (end - start)
+
+
+def cosine_decay(progress):
+    """Share of the full learning rate: 1 at the start, 0 at the end.
+
+    Examples
+    --------
+    >>> cosine_decay(0.0), round(cosine_decay(0.5), 9), cosine_decay(1.0)
+    (1.0, 0.5, 0.0)
+    """
+    return (1 + math.cos(math.pi * progress)) / 2
+
+
+def seeded_generator(seed, *stream, device="cpu"):
+    """A torch generator of its own for each seed and stream of integers."""
+    words = np.random.SeedSequence(seed, spawn_key=stream).generate_state(2)
+    return torch.Generator(device).manual_seed(int(words[0]) << 31 | int(words[1]) >> 1)
+
+
+class ErrorCost(torch.nn.Module):
+    """The error cost as a criterion, which skorch asks for; what is trained on is `LatticeNet.get_loss`."""
+
+    def forward(self, output, targets):
+        labels, sample_weight = targets
+        return error_cost(output.log_probas, labels, sample_weight)
+
+
+class LatticeNet(NeuralNet):
+    """skorch net around a lattice, trained on batches that are already on its device.
+
+    Parameters
+    ----------
+    module : Lattice
+    pressures : dict of str to float
+        Price of each cost by name: "breadth", "depth", "time" and the names of `extra_costs`.
+    extra_costs : dict of str to callable
+        Costs of the user's own: functions of the lattice and its output that return a scalar.
+    position_power : float
+        See :func:`growlattice.lattice.breadth_cost`.
+    noise : float
+        Standard deviation of the noise on hidden states, fully annealed.
+    annealing : tuple of float
+        Shares of training at which pressures and noise begin to rise and are full.
+    seed : int
+        Seed of shuffling, noise and augmentation.
+    precision : str
+        See :func:`growlattice._training._device.choose_precision`; what it means depends on where the net is.
+    **kwargs
+        As for :class:`skorch.NeuralNet`.
+    """
+
+    def __init__(
+        self,
+        module,
+        *,
+        pressures,
+        extra_costs,
+        position_power,
+        noise,
+        annealing,
+        seed,
+        precision,
+        criterion=ErrorCost,
+        optimizer=torch.optim.AdamW,
+        train_split=None,
+        **kwargs,
+    ):
+        super().__init__(module, criterion=criterion, optimizer=optimizer, train_split=train_split, **kwargs)
+        self.pressures = pressures
+        self.extra_costs = extra_costs
+        self.position_power = position_power
+        self.noise = noise
+        self.annealing = annealing
+        self.seed = seed
+        self.precision = precision
+
+    @property
+    def _default_callbacks(self):
+        return default_callbacks(self.callbacks)
+
+    @property
+    def conv_dtype(self):
+        """Precision of convolutions where the net is, if other than that of the weights."""
+        return PRECISIONS[choose_precision(self.precision, torch.device(self.device))][1]
+
+    def __getstate__(self):
+        # The module that skorch was made from is the fitted one too, and skorch moves only the latter off a lost GPU.
+        state = super().__getstate__() | {"module": None}
+        return {name: value for name, value in state.items() if name not in ("sums_", "tail_weights_", "score_norms_")}
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        self.module = self.module_
+
+    def initialize_optimizer(self, *args, **kwargs):
+        super().initialize_optimizer(*args, **kwargs)
+        # A state that a callback loads may belong to a lattice of another stored form, which is loaded before it.
+        self.optimizer_.register_load_state_dict_pre_hook(lambda optimizer, _: self.update_parameters())
+        return self
+
+    def load_params(self, *args, checkpoint=None, **kwargs):
+        """As skorch's, but the lattice comes first: the optimizer's state may belong to another stored form."""
+        if checkpoint is not None and checkpoint.f_params:
+            super().load_params(f_params=checkpoint.get_formatted_files(self)["f_params"], **kwargs)
+        super().load_params(*args, checkpoint=checkpoint, **kwargs)
+
+    def infer(self, x, **fit_params):
+        return self.module_(x, conv_dtype=self.conv_dtype, **fit_params)
+
+    def moments(self):
+        """The optimizer's state as tensors, named by parameter and kind."""
+        state = self.optimizer_.state_dict()["state"]
+        names = [name for name, _ in self.module_.named_parameters()]
+        return {f"{names[index]}.{kind}": tensor for index, kinds in state.items() for kind, tensor in kinds.items()}
+
+    def set_moments(self, moments):
+        """Put back what `moments` gave, in the memory format of the parameters."""
+        state = {}
+        for index, (name, parameter) in enumerate(self.module_.named_parameters()):
+            if f"{name}.step" not in moments:  # no gradient has reached it, as with a single step
+                continue
+            kinds = {kind: moments[f"{name}.{kind}"] for kind in ("step", "exp_avg", "exp_avg_sq")}
+            state[index] = {
+                kind: torch.empty_like(parameter).copy_(tensor) if tensor.shape == parameter.shape else tensor
+                for kind, tensor in kinds.items()
+            }
+        groups = self.optimizer_.state_dict()["param_groups"]
+        self.optimizer_.load_state_dict({"state": state, "param_groups": groups})
+
+    def update_parameters(self):
+        """Let the optimizer go on with the lattice's parameters, if they are others than before, without moments."""
+        (group,), parameters = self.optimizer_.param_groups, list(self.module_.parameters())
+        if [id(parameter) for parameter in group["params"]] != [id(parameter) for parameter in parameters]:
+            group["params"] = parameters
+            self.optimizer_.state.clear()
+
+    def compact(self, mask, steps_left):
+        """Go on training without some channels and steps; whoever holds the lattice or the optimizer keeps it."""
+        lattice = self.module_
+        norm = self.score_norms_[steps_left - 1] if steps_left < lattice.steps_left else None
+        moments = cut_tensors(self.moments(), lattice.mask, mask, steps_left)
+        lattice.load_state_dict(cut_state(lattice, mask, steps_left, norm))
+        self.update_parameters()
+        self.set_moments(moments)
+
+    def train_epoch(self, batches, start, end, decay=True, validation=None):
+        """Train on shuffled batches once, from the share `start` of training to the share `end`.
+
+        With `decay` off the learning rate stays as it is: a caller that feeds data piece by piece does not know how
+        long training will be. `validation` is a TrainingSet to measure the lattice on after the epoch.
+        """
+        self.notify("on_epoch_begin", dataset_train=batches.data, dataset_valid=None)
+        self.train_batches(batches, start, end, decay)
+        self._record_epoch(len(batches.data))
+        if validation is not None:
+            measured = measure(self.module_, validation, self.conv_dtype)
+            self._record({"valid_error": measured["error"], "valid_accuracy": measured["accuracy"]})
+        self.notify("on_epoch_end", dataset_train=batches.data, dataset_valid=None)
+
+    def train_batches(self, batches, start, end, decay):
+        """The batches of an epoch; nothing in here waits for the device."""
+        epoch = len(self.history)
+        shuffling = seeded_generator(self.seed, epoch, 0)
+        noise = seeded_generator(self.seed, epoch, 1, device=self.device)
+        self.sums_ = {}
+        self.tail_weights_ = torch.zeros((), device=self.device)
+        self.score_norms_ = torch.zeros((), device=self.device)
+        for index, batch in enumerate(batches.shuffled(shuffling)):
+            progress = start + (end - start) * index / len(batches)
+            self._set_progress(progress, decay)
+            self.notify("on_batch_begin", batch=batch, training=True)
+            step = self.train_step(batch, noise=self.noise * self.ramp_, generator=noise)
+            self.notify("on_batch_end", batch=batch, training=True, **step)
+        self.score_norms_ = self.score_norms_ / len(batches.data)
+
+    def get_loss(self, y_pred, y_true, X=None, training=False):
+        """The error cost and, in training, the annealed price of every resource."""
+        labels, sample_weight = y_true
+        error = self.criterion_(y_pred, y_true)
+        if not training:
+            return error
+        costs = self.space_costs() if self.pressures["breadth"] or self.pressures["depth"] else {}
+        costs["time"] = time_cost(y_pred.weights, self.module_.n_steps, sample_weight)
+        extras = {name: _scalar(cost(self.module_, y_pred), name) for name, cost in self.extra_costs.items()}
+        costs |= extras
+        loss = error + self.ramp_ * sum(price * costs[name] for name, price in self.pressures.items() if price)
+        if self.pressures["time"]:
+            self._follow_time(y_pred)
+        self._add_up(
+            len(labels),
+            {
+                "train_loss": loss,
+                "error": error,
+                "time": costs["time"],
+                **extras,
+                "accuracy": weighted_mean((y_pred.log_probas.argmax(dim=1) == labels).to(loss.dtype), sample_weight),
+            },
+        )
+        return loss
+
+    def space_costs(self):
+        """Breadth and depth cost of the lattice, as scalar tensors."""
+        magnitude = self.module_.channel_magnitude()
+        return {
+            "breadth": breadth_cost(magnitude, self.position_power),
+            "depth": depth_cost(magnitude, self.position_power),
+        }
+
+    @property
+    def lr_share(self):
+        """The learning rate of the last batch, as a share of what it was at the start, at most 1."""
+        return min(self.optimizer_.param_groups[0]["lr"] / self.lr, 1.0)
+
+    def _set_progress(self, progress, decay):
+        self.ramp_ = ramp(progress, *self.annealing)
+        if any(isinstance(callback, LRScheduler) for _, callback in self.callbacks_):
+            return
+        for group in self.optimizer_.param_groups:
+            group["lr"] = self.lr * (cosine_decay(progress) if decay else 1.0)
+
+    def _add_up(self, n_images, means):
+        """Add a batch's means to the epoch's sums, on the device."""
+        for name, mean in means.items():
+            self.sums_[name] = self.sums_.get(name, 0.0) + mean.detach() * n_images
+
+    @torch.no_grad()
+    def _follow_time(self, output):
+        """Keep what says which trailing steps can go: the largest weight of each and all after it, and the norms."""
+        tail_weights = output.weights.flip(1).cumsum(1).flip(1)
+        self.tail_weights_ = torch.maximum(self.tail_weights_, tail_weights.amax(0))
+        self.score_norms_ = self.score_norms_ + score_norms(output).sum(0)
+
+    @torch.no_grad()
+    def _record_epoch(self, n_images):
+        """Read the epoch's sums from the device, once, into the history."""
+        means = {name: value / n_images for name, value in self.sums_.items()} | self.space_costs()
+        del self.sums_
+        means = dict(zip(means, torch.stack([mean.float() for mean in means.values()]).tolist(), strict=True))
+        check_finite(means, len(self.history), self.lr)
+        self._record(means)
+        self.history.record("time_used", means["time"] * self.module_.n_steps)
+
+    def _record(self, numbers):
+        """Write numbers of the epoch into the history and, as skorch does, whether they are the best so far."""
+        for name, number in numbers.items():
+            before = [row[name] for row in self.history[:-1] if name in row]
+            self.history.record(name, number)
+            if name in LOWER_IS_BETTER:
+                better = min if LOWER_IS_BETTER[name] else max
+                self.history.record(f"{name}_best", not before or better(number, *before) != better(before))
+
+
+def history_frame(net):
+    """The history as a table."""
+    return pd.DataFrame(history_rows(net))
+
+
+def history_rows(net):
+    """A dict for each epoch, without what was recorded for each batch and what is the best so far."""
+    return [
+        {name: value for name, value in row.items() if name != "batches" and not name.endswith("_best")}
+        for row in net.history
+    ]
+
+
+def check_finite(costs, epoch, lr):
+    """Raise a ValueError if one of the costs is not a finite number."""
+    broken = [f"{name}={cost}" for name, cost in costs.items() if not math.isfinite(cost)]
+    if broken:
+        raise ValueError(
+            f"Training broke down in epoch {epoch}: {', '.join(broken)}. Lower lr (now {lr}) or the pressures, "
+            "scale the features of X, or mend the extra cost if it is one that is not finite."
+        )
+
+
+def _scalar(value, name):
+    if not isinstance(value, torch.Tensor) or value.dim() != 0:
+        came = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else type(value).__name__
+        raise ValueError(
+            f"The extra cost {name!r} returned {came}. Return a scalar tensor, such as the mean of what it returns."
+        )
+    return value

@@ -1,0 +1,43 @@
+"""What training comes to: all that a fitted estimator, a file or a checkpoint holds beside the parameters."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from ..lattice import Lattice
+from ._input_form import InputForm
+
+
+@dataclass(frozen=True)
+class TrainedLattice:
+    """A lattice in training or after it, and what is known of it.
+
+    Attributes
+    ----------
+    lattice : Lattice
+    form : InputForm
+    classes : ndarray of shape (n_classes,)
+    seed : int
+        Of shuffling, noise and augmentation.
+    history : list of dict
+        See `history_` of the estimators.
+    costs : dict of str to float, default=None
+        Of the fitted lattice; None during training.
+    time_used : float, default=None
+        In steps; None during training.
+    resources : DataFrame, default=None
+        Written by `prune`.
+    moments : dict of str to tensor
+        Of the optimizer; empty after training.
+    """
+
+    lattice: Lattice
+    form: InputForm
+    classes: np.ndarray
+    seed: int
+    history: list
+    costs: dict | None = None
+    time_used: float | None = None
+    resources: pd.DataFrame | None = None
+    moments: dict = field(default_factory=dict)

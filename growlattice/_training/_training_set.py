@@ -1,0 +1,160 @@
+"""What a lattice is trained on: images, indices of their labels, and weights."""
+
+import math
+from dataclasses import dataclass
+from hashlib import blake2b
+
+import numpy as np
+import torch
+from sklearn.utils import compute_class_weight
+
+from ._device import upload
+
+SMALL = 1000  # images, weights counted, up to which a sample weight of 2 is exactly the image twice
+BYTES_AT_ONCE = 2**23  # of images as floats of 64 bits; more would leave the caches
+LEVELS = 256  # of a byte
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Images, indices of their labels, and weights.
+
+    Attributes
+    ----------
+    images : ndarray or tensor of shape (n_images, n_channels, height, width)
+    labels : ndarray of int64 or tensor of shape (n_images,)
+        Indices into the classes.
+    sample_weight : ndarray or tensor of shape (n_images,), default=None
+        None where all images count the same.
+    """
+
+    images: np.ndarray | torch.Tensor
+    labels: np.ndarray | torch.Tensor
+    sample_weight: np.ndarray | torch.Tensor | None = None
+
+    def __len__(self):
+        return len(self.images)
+
+    def upload(self, device):
+        """The same as tensors on a device, weights scaled to 1 on average.
+
+        On the CPU the images stay the caller's array, whose rows are copied batch by batch.
+        """
+        weight = self.sample_weight
+        if weight is not None:
+            weight = torch.from_numpy(weight / weight.mean()).float().to(device)
+        images = self.images if device.type == "cpu" else upload(self.images, device)
+        return TrainingSet(images, torch.from_numpy(self.labels).to(device), weight)
+
+
+def make_training_set(images, labels, sample_weight, classes, class_weight=None):
+    """Bring a small training set to its canonical form, and weigh the classes.
+
+    Parameters
+    ----------
+    images, labels
+        As in :class:`TrainingSet`.
+    sample_weight : ndarray of shape (n_images,)
+        Above 0.
+    classes : ndarray of shape (n_classes,)
+        What the labels stand for.
+    class_weight : dict, "balanced" or None
+        As in scikit-learn.
+
+    Returns
+    -------
+    TrainingSet
+    """
+    total = sample_weight.sum()
+    if max(total, len(images)) <= SMALL and np.array_equal(sample_weight, np.round(sample_weight)):
+        images, labels = repeat_in_order(images, labels, sample_weight.astype(int))
+        sample_weight = np.ones(len(images))
+    if class_weight is not None:
+        images, labels, sample_weight = _weigh_classes(images, labels, sample_weight, classes, class_weight)
+    if np.ptp(sample_weight) == 0:
+        return TrainingSet(images, labels, None)
+    return TrainingSet(images, labels, sample_weight / sample_weight.max())
+
+
+def repeat_in_order(images, labels, counts):
+    """Repeat every image and label as often as it counts, in an order that depends on nothing but their values.
+
+    The result is the same whether a row comes twice or counts twice, and whatever the order of the rows.
+    """
+    names = [blake2b(image.astype(np.float64).tobytes()).digest() for image in images]
+    order = sorted(range(len(images)), key=lambda row: (names[row], labels[row]))
+    order = np.repeat(order, counts[order])
+    return images[order], labels[order]
+
+
+def pixel_statistics(images, sample_weight):
+    """Weighted mean and standard deviation of each input channel, in float64.
+
+    Parameters
+    ----------
+    images : ndarray of shape (n_images, n_channels, height, width)
+    sample_weight : ndarray of shape (n_images,) or None
+        None where all images count the same.
+
+    Returns
+    -------
+    mean, std : ndarray of shape (n_channels,)
+        The deviation of a constant channel is given as 1.
+    """
+    if sample_weight is None:
+        sample_weight = np.ones(len(images))
+    if images.dtype == np.uint8:
+        mean, std = _byte_statistics(images, sample_weight)
+    else:
+        n_pixels = sample_weight.sum() * math.prod(images.shape[2:])
+        mean = _weighted_sum(images, sample_weight, lambda pixels: pixels) / n_pixels
+        centre = mean[:, None, None]
+        std = np.sqrt(_weighted_sum(images, sample_weight, lambda pixels: (pixels - centre) ** 2) / n_pixels)
+    return mean, np.where(std > 1e-12 * np.abs(mean), std, 1.0)  # the mean of equal numbers is rounded
+
+
+def _weigh_classes(images, labels, sample_weight, classes, class_weight):
+    present = np.unique(labels)
+    of_class = np.ones(len(classes))
+    if isinstance(class_weight, dict):
+        unknown = [label for label in class_weight if label not in classes]
+        if unknown:
+            raise ValueError(f"class_weight holds {unknown!r}, which are none of the classes {classes!r}.")
+        class_weight = {label: weight for label, weight in class_weight.items() if label in classes[present]}
+    of_class[present] = compute_class_weight(
+        class_weight, classes=classes[present], y=classes[labels], sample_weight=sample_weight
+    )
+    if not (np.isfinite(of_class).all() and (of_class >= 0).all() and of_class[present].any()):
+        raise ValueError(
+            f"class_weight={class_weight!r} must give finite weights from 0 up, and one above 0 to a class that y has."
+        )
+    kept = of_class[labels] > 0
+    return images[kept], labels[kept], (sample_weight * of_class[labels])[kept]
+
+
+def _byte_statistics(images, sample_weight):
+    """Mean and deviation of bytes, from how often each of the 256 values comes: exact, in one pass."""
+    n_channels, n_pixels = images.shape[1], math.prod(images.shape[2:])
+    counts = np.zeros((n_channels, LEVELS))
+    equal = np.ptp(sample_weight) == 0
+    for part in _parts(images):
+        weights = None if equal else np.repeat(sample_weight[part], n_pixels)
+        for channel in range(n_channels):
+            counts[channel] += np.bincount(images[part, channel].ravel(), weights, LEVELS)
+    values, total = np.arange(LEVELS), counts.sum(axis=1)
+    mean = counts @ values / total
+    return mean, np.sqrt((counts * (values - mean[:, None]) ** 2).sum(axis=1) / total)
+
+
+def _weighted_sum(images, sample_weight, function):
+    """Sum over images and pixels of weight * function(pixels), for each channel, some images at a time."""
+    total = np.zeros(images.shape[1])
+    for part in _parts(images):
+        total += sample_weight[part] @ function(np.ascontiguousarray(images[part], dtype=np.float64)).sum(axis=(2, 3))
+    return total
+
+
+def _parts(images):
+    """Slices of the images, of so many that they take few bytes as floats of 64 bits."""
+    at_once = max(BYTES_AT_ONCE // (8 * math.prod(images.shape[1:])), 1)
+    return [slice(start, start + at_once) for start in range(0, len(images), at_once)]

@@ -1,0 +1,371 @@
+"""The recurrent convolutional lattice of Butkus, Garzón Gupta and Kriegeskorte (2026), section 3.2.
+
+Layers are stacked in depth, channels make the breadth of a layer, and the whole stack is run for a number of
+recurrent steps. A lattice has two forms. The *logical* form is always L x C x T: all that is computed from a lattice
+has it, with zeros where something was removed. The *stored* form is what is left: only tensors of weights have it.
+
+Axes are named once: B images, C channels, L layers, T steps, K classes, k kernel size.
+"""
+
+import math
+from contextlib import nullcontext
+from typing import NamedTuple
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from ._operations import add_normalized, convolve, convolve_together, divisive_normalization, standard_normal_like
+
+SELECTOR_HIDDEN = 64
+MEMORY_FORMAT = torch.channels_last  # of kernels, and so of activations; measured: docs/choices
+# Chosen by measurement: docs/choices.
+INPUT_GAIN, BOTTOM_UP_GAIN, RECURRENT_GAIN, READOUT_GAIN = 1.0, 2.0, 1.0, 3.0
+CONNECTIONS = ("bottom_up", "lateral", "top_down")
+
+
+class LatticeOutput(NamedTuple):
+    """The answer of a lattice about a batch of images, in the lattice's logical form.
+
+    Attributes
+    ----------
+    step_log_probas : tensor of shape (n_images, n_steps, n_classes)
+        Log-probabilities of the classes after each step. A removed step repeats the answer of the last one that is
+        left.
+    log_weights : tensor of shape (n_images, n_steps)
+        Logarithm of the time-selection weights; for a removed step the lowest number there is, so that its weight is
+        0 and a product of the two is 0 too.
+    activity : tensor of shape (n_images, n_steps, n_layers, n_channels)
+        Activations after the ReLU, averaged over space; 0 for what was removed.
+    scores : tensor of shape (n_images, n_steps)
+        Time-selection scores, of norm 1 over all steps before any was removed; 0 for a removed step.
+    """
+
+    step_log_probas: torch.Tensor
+    log_weights: torch.Tensor
+    activity: torch.Tensor
+    scores: torch.Tensor
+
+    @property
+    def log_probas(self):
+        """Log-probabilities of the mixture over steps, of shape (n_images, n_classes)."""
+        return torch.logsumexp(self.step_log_probas + self.log_weights.unsqueeze(2), dim=1)
+
+    @property
+    def weights(self):
+        """Time-selection weights, of shape (n_images, n_steps); each row sums to 1."""
+        return self.log_weights.exp()
+
+
+class Lattice(nn.Module):
+    """Recurrent convolutional network with bottom-up, lateral and top-down connections.
+
+    Parameters
+    ----------
+    image_shape : tuple of int
+        (channels, height, width) of the images.
+    n_classes : int
+        Number of logits, at least 2.
+    n_channels, n_layers, n_steps : int
+        Breadth, depth and time of the lattice before anything is removed from it.
+    kernel_size : int
+        Odd side of the square kernels, in pixels. Images of one pixel always get kernels of one.
+    time_selection : {"adaptive", "fixed"}
+        Whether the time-selection weights are computed for each image or shared by all.
+    temperature : float
+        See :func:`time_selection_weights`.
+    mask : tensor of bool of shape (n_layers, n_channels), default=None
+        Channels that are left; by default all. No layer below one with a channel may be empty.
+    steps_left : int, default=None
+        Steps that are left; by default all.
+    generator : torch.Generator, default=None
+        Source of the initial weights. Without it the tensors have shapes but no values, for weights to be put in.
+
+    References
+    ----------
+    Butkus, Garzón Gupta, Kriegeskorte (2026), section 3.2, "Model".
+    """
+
+    def __init__(
+        self,
+        image_shape,
+        n_classes,
+        *,
+        n_channels,
+        n_layers,
+        n_steps,
+        kernel_size,
+        time_selection,
+        temperature,
+        mask=None,
+        steps_left=None,
+        generator=None,
+    ):
+        super().__init__()
+        sizes = dict(n_channels=n_channels, n_layers=n_layers, n_steps=n_steps, kernel_size=kernel_size)
+        selection = dict(time_selection=time_selection, temperature=temperature)
+        self.config = dict(image_shape=tuple(image_shape), n_classes=n_classes, **sizes, **selection)
+        self.n_channels, self.n_layers, self.n_steps = n_channels, n_layers, n_steps
+        self.temperature = temperature
+        for name in ("pixel_mean", "pixel_std"):
+            self.register_buffer(name, torch.empty(image_shape[0], 1, 1, device="meta"))
+        self.register_buffer("score_norm", torch.empty((), device="meta"))
+        mask = torch.ones(n_layers, n_channels, dtype=torch.bool, device="cpu") if mask is None else mask
+        self._make_modules(mask.tolist(), steps_left or n_steps)
+        if generator is not None:
+            self.to_empty(device="cpu")
+            self._initialize(generator)
+            self._finish_modules()
+
+    def forward(self, images, noise=0.0, generator=None, conv_dtype=None):
+        """Run the lattice on a batch of images.
+
+        Parameters
+        ----------
+        images : tensor of shape (n_images, n_inputs, height, width)
+            Of any real dtype, in the units of the training images.
+        noise : float
+            Standard deviation of the Gaussian noise added to every hidden state at every step.
+        generator : torch.Generator
+            Source of the noise, on the device of the images.
+        conv_dtype : torch.dtype, default=None
+            Precision of the convolutions' operands and results, if other than that of the weights. Everything else,
+            hidden states above all, keeps the precision of the weights.
+
+        Returns
+        -------
+        LatticeOutput
+        """
+        dtype, pool = self.pixel_mean.dtype, self.n_channels
+        conv_dtype = conv_dtype or dtype
+        kernels = self._cast_kernels(conv_dtype)
+        images = ((images.to(dtype) - self.pixel_mean) / self.pixel_std).to(conv_dtype)
+        # The image does not change, so neither does what it drives in the first layer.
+        first_drive = convolve(convolve(images, *kernels["input"]), *kernels["bottom_up", 0])
+        first_drive = divisive_normalization(first_drive.to(dtype), pool)
+        hidden, before, activity = [torch.zeros_like(first_drive[:, :1])] * len(self.bottom_up), None, []
+        for step in range(self.steps_left):
+            active, drives = [], []  # of each layer; what it drives in its readers, by their names
+            for layer in range(len(self.bottom_up)):
+                if layer:
+                    state = add_normalized(hidden[layer], drives[-1]["bottom_up", layer], pool)
+                else:
+                    state = hidden[layer] + first_drive
+                if before is not None:
+                    state = add_normalized(state, _recurrent_drive(before, layer), pool)
+                if noise:
+                    state = state + noise * standard_normal_like(state, generator)
+                hidden[layer] = state
+                active.append(torch.relu(state))
+                readers = self._readers(layer, bottom_up_only=step == self.steps_left - 1)
+                drives.append(_drive(active[-1].to(conv_dtype), readers, kernels))
+            activity.append(torch.cat([layer.mean(dim=(2, 3)) for layer in active], dim=1))
+            before = drives
+        return self._read_out(torch.stack(activity, dim=1))  # (n_images, steps_left, channels of all layers)
+
+    def log_probas(self, images):
+        """Log-probabilities of the classes, as one tensor: for captum and other tools that want a function of images.
+
+        Parameters
+        ----------
+        images : tensor of shape (n_images, n_inputs, height, width)
+
+        Returns
+        -------
+        tensor of shape (n_images, n_classes)
+        """
+        return self(images).log_probas
+
+    def channel_magnitude(self, connections=CONNECTIONS):
+        """Mean absolute weight of the kernels that write each channel, in units of its expectation at initialization.
+
+        Parameters
+        ----------
+        connections : sequence of {"bottom_up", "lateral", "top_down"}
+            Kernels to count, by default all. The unit stays that of all, so parts add up to the whole.
+
+        Returns
+        -------
+        tensor of shape (n_layers, n_channels)
+            0 for channels that were removed.
+        """
+        rows = []
+        fan_in = self.n_channels * self.kernel_size**2  # of every uncut kernel between layers
+        for layer, bottom_up in enumerate(self.bottom_up):
+            kernels = [getattr(self, name)[layer].weight for name in connections if layer < len(getattr(self, name))]
+            kernels = kernels or [bottom_up.weight[:, :0]]
+            n_recurrent = 2 if layer < self.n_layers - 1 else 1
+            expected = (BOTTOM_UP_GAIN + n_recurrent * RECURRENT_GAIN) * (2 * fan_in / math.pi) ** 0.5
+            rows.append(torch.cat(kernels, dim=1).abs().sum(dim=(1, 2, 3)) / expected)
+        return self._spread(torch.cat(rows))
+
+    @property
+    def channels_left(self):
+        """Channels of each layer that is left, from the first up."""
+        return [convolution.out_channels for convolution in self.bottom_up]
+
+    def macs(self):
+        """Multiply-accumulates of one image: every convolution, readout and time selection, over all steps left.
+
+        Returns
+        -------
+        int
+        """
+        _, height, width = self.config["image_shape"]
+        convolved = sum(kernel.weight.numel() for kernel in (self.input, self.bottom_up[0]))
+        convolved += self.steps_left * sum(kernel.weight.numel() for kernel in self.bottom_up[1:])
+        convolved += (self.steps_left - 1) * sum(kernel.weight.numel() for kernel in [*self.lateral, *self.top_down])
+        read = [self.readout] if self.selector is None else [self.readout, self.selector[0], self.selector[2]]
+        return height * width * convolved + self.steps_left * sum(layer.weight.numel() for layer in read)
+
+    def load_state_dict(self, state_dict, strict=True, assign=False):
+        """Load tensors as any module does, and first take on the stored form that they have.
+
+        So a state from before or after something was removed can be loaded, by whoever holds the lattice. Parameters
+        are then others than before.
+        """
+        masks = {"mask": self.mask.shape, "step_mask": self.step_mask.shape}
+        if all(name in state_dict and state_dict[name].shape == shape for name, shape in masks.items()):
+            channels, steps_left = state_dict["mask"].tolist(), int(state_dict["step_mask"].sum())
+            if (channels, steps_left) != self._form:
+                device, dtype = self.pixel_mean.device, self.pixel_mean.dtype
+                self._make_modules(channels, steps_left)
+                self.to_empty(device=device).to(dtype).train(self.training)
+        result = super().load_state_dict(state_dict, strict=strict, assign=assign)
+        self._finish_modules()
+        return result
+
+    def _make_modules(self, channels, steps_left):
+        """Make modules of the stored form, without values; `channels` is the mask as lists."""
+        self._form, self.steps_left = (channels, steps_left), steps_left
+        n_inputs, height, width = self.config["image_shape"]
+        k = self.kernel_size = 1 if height == width == 1 else self.config["kernel_size"]
+        kept = [sum(layer) for layer in channels if any(layer)]
+        below, n_active = [self.n_channels, *kept[:-1]], sum(kept)
+        with torch.device("meta"):  # torch would fill the weights from its global generator
+            self.register_buffer("mask", torch.empty(self.n_layers, self.n_channels, dtype=torch.bool))
+            self.register_buffer("step_mask", torch.empty(self.n_steps, dtype=torch.bool))
+            self.register_buffer("channel_index", torch.empty(n_active, dtype=torch.int64), persistent=False)
+            self.input = _convolution(n_inputs, self.n_channels, k)
+            self.bottom_up = _convolutions(below, kept, k, bias=True)
+            self.lateral = _convolutions(kept, kept, k)
+            self.top_down = _convolutions(kept[1:], kept[:-1], k)
+            self.readout = nn.Linear(n_active, self.config["n_classes"])
+            if self.config["time_selection"] == "adaptive":
+                self.selector = nn.Sequential(
+                    nn.Linear(n_active, SELECTOR_HIDDEN), nn.ReLU(), nn.Linear(SELECTOR_HIDDEN, 1)
+                )
+            else:
+                self.register_module("selector", None)
+                self.step_scores = nn.Parameter(torch.empty(steps_left))
+
+    def _finish_modules(self):
+        """Fill in what the form says, and bring kernels to the memory format."""
+        channels, steps_left = self._form
+        device = self.pixel_mean.device
+        self.mask = torch.tensor(channels, device=device)
+        self.step_mask = torch.arange(self.n_steps, device=device) < steps_left
+        self.channel_index = self.mask.flatten().nonzero().squeeze(1)
+        self.to(memory_format=MEMORY_FORMAT)
+
+    def _cast_kernels(self, dtype):
+        """Weight and bias of every convolution in a dtype, by name and layer."""
+        convolutions = {"input": self.input} | {
+            (name, layer): convolution
+            for name in CONNECTIONS
+            for layer, convolution in enumerate(getattr(self, name))
+        }  # fmt: skip
+        return {
+            place: (convolution.weight.to(dtype), None if convolution.bias is None else convolution.bias.to(dtype))
+            for place, convolution in convolutions.items()
+        }
+
+    def _readers(self, layer, bottom_up_only):
+        """Names of the kernels that read a layer: bottom-up to the next, lateral, and top-down to the one below."""
+        above = [("bottom_up", layer + 1)] if layer + 1 < len(self.bottom_up) else []
+        if bottom_up_only:
+            return above
+        return [*above, ("lateral", layer), *([("top_down", layer - 1)] if layer else [])]
+
+    def _read_out(self, activity):
+        """What the activity of the stored form says, in the logical form."""
+        removed = self.n_steps - self.steps_left
+        with _without_autocast(activity.device.type):  # a caller's; here it would only lose precision
+            log_probas = functional.log_softmax(self.readout(activity), dim=2)
+            scores = self.score_norm * functional.normalize(self._scores(activity), dim=1)
+            log_weights = functional.log_softmax(self.temperature * scores, dim=1)
+        activity = self._spread(activity)
+        if removed:
+            repeated = log_probas[:, -1:].expand(-1, removed, -1)
+            log_probas = torch.cat([log_probas, repeated], dim=1)
+            scores = functional.pad(scores, (0, removed))
+            log_weights = functional.pad(log_weights, (0, removed), value=torch.finfo(log_weights.dtype).min)
+            activity = functional.pad(activity, (0, 0, 0, 0, 0, removed))
+        return LatticeOutput(log_probas, log_weights, activity, scores)
+
+    def _scores(self, activity):
+        """Raw time-selection scores, of shape (n_images, steps_left)."""
+        if self.selector is not None:
+            return self.selector(activity).squeeze(2)
+        return self.step_scores.expand(len(activity), -1)
+
+    def _spread(self, values):
+        """Values of the channels left, on the last axis, as layers by channels with zeros for those removed."""
+        if values.shape[-1] < self.n_layers * self.n_channels:
+            whole = values.new_zeros(*values.shape[:-1], self.n_layers * self.n_channels)
+            values = whole.index_copy(values.dim() - 1, self.channel_index, values)
+        return values.unflatten(-1, (self.n_layers, self.n_channels))
+
+    @torch.no_grad()
+    def _initialize(self, generator):
+        """Draw the weights: normal kernels of variance gain**2 / fan-in, uniform readouts, no biases.
+
+        All steps begin with the same weight, for every image. Scores that begin near zero would be normalized to
+        anything, and differ between images for no reason.
+        """
+        self.pixel_mean.zero_()
+        self.pixel_std.fill_(1.0)
+        self.score_norm.fill_(1.0)
+        gains = {self.input: INPUT_GAIN} | dict.fromkeys(self.bottom_up, BOTTOM_UP_GAIN)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                gain = gains.get(module, RECURRENT_GAIN)
+                module.weight.normal_(0, gain / module.weight[0].numel() ** 0.5, generator=generator)
+            elif isinstance(module, nn.Linear):
+                bound = (READOUT_GAIN if module is self.readout else 1.0) / module.in_features**0.5
+                module.weight.uniform_(-bound, bound, generator=generator)
+            if getattr(module, "bias", None) is not None:
+                module.bias.zero_()
+        if self.selector is None:
+            self.step_scores.fill_(1.0)
+        else:
+            self.selector[-1].weight.zero_()
+            self.selector[-1].bias.fill_(1.0)
+
+
+def _without_autocast(device_type):
+    return torch.autocast(device_type, enabled=False) if torch.amp.is_autocast_available(device_type) else nullcontext()
+
+
+def _convolution(n_in, n_out, kernel_size, bias=True):
+    return nn.Conv2d(n_in, n_out, kernel_size, padding="same", bias=bias)
+
+
+def _convolutions(n_ins, n_outs, kernel_size, bias=False):
+    return nn.ModuleList(
+        _convolution(n_in, n_out, kernel_size, bias) for n_in, n_out in zip(n_ins, n_outs, strict=True)
+    )
+
+
+def _drive(active, readers, kernels):
+    """What a layer's activity drives in each of its readers, by name."""
+    if torch.is_grad_enabled() or len(readers) < 2:
+        return {reader: convolve(active, *kernels[reader]) for reader in readers}
+    drives = convolve_together(active, [kernels[reader] for reader in readers])
+    return dict(zip(readers, drives, strict=True))
+
+
+def _recurrent_drive(drives, layer):
+    """Lateral and top-down drive of a layer, from the drives of the step before."""
+    drive = drives[layer]["lateral", layer]
+    return drive + drives[layer + 1]["top_down", layer] if layer + 1 < len(drives) else drive

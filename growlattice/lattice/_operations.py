@@ -1,0 +1,138 @@
+"""What the steps of a lattice are made of: divisive normalization, noise, time selection, and convolutions.
+
+Section 3.2 of Butkus, Garzón Gupta and Kriegeskorte (2026). Functions of tensors, without state.
+"""
+
+import torch
+from torch.nn import functional
+
+
+def divisive_normalization(drive, n_channels):
+    """Divide each channel by one plus the mean magnitude over channels at the same pixel.
+
+    Parameters
+    ----------
+    drive : tensor of shape (n_images, n_kept, height, width)
+        Input to a layer.
+    n_channels : int
+        Channels to average over. Those of a compacted layer that were removed count as zeros, so this may be more than
+        `n_kept`.
+
+    Returns
+    -------
+    tensor of the same shape
+
+    Examples
+    --------
+    >>> drive = torch.tensor([3.0, -1.0]).reshape(1, 2, 1, 1)
+    >>> divisive_normalization(drive, n_channels=2).flatten()  # 3 / (1 + 2), -1 / (1 + 2)
+    tensor([ 1.0000, -0.3333])
+    """
+    return drive / (1 + drive.abs().sum(dim=1, keepdim=True) / n_channels)
+
+
+def add_normalized(hidden, drive, n_channels):
+    """Add a normalized drive to a hidden state, in the precision of the hidden state.
+
+    Parameters
+    ----------
+    hidden : tensor of shape (n_images, n_kept, height, width) or (n_images, 1, height, width)
+    drive : tensor of shape (n_images, n_kept, height, width)
+        Of the same dtype or a narrower one.
+    n_channels : int
+        See :func:`divisive_normalization`.
+
+    Returns
+    -------
+    tensor of shape (n_images, n_kept, height, width)
+        ``hidden + divisive_normalization(drive, n_channels)``.
+    """
+    return _AddNormalized.apply(hidden, drive, n_channels)[0]
+
+
+class _AddNormalized(torch.autograd.Function):
+    """The sum and, beside it, the scale r = 1 / (1 + sum |x| / n) of the drive x.
+
+    A gradient g comes back to the drive as (g - sign(x) r sum(g x) / n) r. By hand, because automatic differentiation
+    goes over the activations twice as often.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(hidden, drive, n_channels):
+        total = drive.abs().sum(dim=-3, keepdim=True, dtype=hidden.dtype)
+        scale = total.div_(n_channels).add_(1).reciprocal_()
+        return torch.addcmul(hidden, drive, scale), scale
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        hidden, drive, ctx.n_channels = inputs
+        ctx.hidden_shape = hidden.shape
+        ctx.save_for_backward(drive, output[1])
+        ctx.mark_non_differentiable(output[1])
+
+    @staticmethod
+    def backward(ctx, gradient, _):
+        drive, scale = ctx.saved_tensors
+        if (
+            torch.is_grad_enabled()
+        ):  # for second derivatives: nothing in place, and the scale as a function of the drive
+            scale = 1 / (1 + drive.abs().sum(dim=-3, keepdim=True, dtype=gradient.dtype) / ctx.n_channels)
+            pull = -scale * (gradient * drive).sum(dim=-3, keepdim=True) / ctx.n_channels
+            to_drive = (gradient + drive.sign() * pull) * scale
+        else:
+            pull = (gradient * drive).sum(dim=-3, keepdim=True).mul_(scale).div_(-ctx.n_channels)
+            to_drive = torch.addcmul(gradient, drive.sign(), pull).mul_(scale)
+        to_hidden = gradient.sum_to_size(ctx.hidden_shape) if ctx.needs_input_grad[0] else None
+        return to_hidden, to_drive.to(drive.dtype), None
+
+
+def time_selection_weights(scores, temperature):
+    """Logarithm of ``softmax(temperature * scores / |scores|)`` over steps.
+
+    Parameters
+    ----------
+    scores : tensor of shape (n_images, n_steps)
+        Raw time-selection scores, of any scale.
+    temperature : float
+        How near the softmax may come to choosing a single step.
+
+    Returns
+    -------
+    tensor of shape (n_images, n_steps)
+    """
+    return functional.log_softmax(temperature * functional.normalize(scores, dim=1), dim=1)
+
+
+def standard_normal_like(tensor, generator):
+    """Noise of a tensor's shape, with its channels last in memory as in that of the drives."""
+    n_images, n_channels, height, width = tensor.shape
+    drawn = torch.randn(
+        (n_images, height, width, n_channels), generator=generator, dtype=tensor.dtype, device=tensor.device
+    )
+    return drawn.permute(0, 3, 1, 2)
+
+
+def convolve(images, kernel, bias):
+    return functional.conv2d(images, kernel, bias, padding="same")
+
+
+def convolve_together(images, kernels):
+    """Convolve images with several kernels at once: one convolution is faster than several, but not its gradient.
+
+    The difference is largest where channels are odd in number, as after pruning.
+
+    Parameters
+    ----------
+    images : tensor of shape (n_images, n_inputs, height, width)
+    kernels : sequence of (tensor of shape (n_outputs, n_inputs, k, k), tensor of shape (n_outputs,) or None)
+        Weights and biases.
+
+    Returns
+    -------
+    sequence of tensors of shape (n_images, n_outputs, height, width)
+    """
+    sizes = [len(weight) for weight, _ in kernels]
+    bias = torch.cat([weight.new_zeros(len(weight)) if bias is None else bias for weight, bias in kernels])
+    return convolve(images, torch.cat([weight for weight, _ in kernels]), bias).split(sizes, dim=1)

@@ -1,0 +1,112 @@
+import numpy as np
+import pytest
+import torch
+from captum.attr import Occlusion
+from sklearn.exceptions import NotFittedError
+
+from growlattice import LatticeClassifier
+from growlattice.inspection import AttributionDisplay, attribution_entropy, attribution_map
+
+from .conftest import SHAPES, to_channels_last
+
+
+class Weighted:
+    """Knows two classes, by a sum over pixels that has other weights in each place and channel."""
+
+    classes_ = np.array(["dark", "light"])
+
+    def predict_proba(self, X):
+        weights = np.random.RandomState(1).normal(size=X.shape[1:])
+        light = 1 / (1 + np.exp(-(X * weights).sum(axis=tuple(range(1, X.ndim))) / 200))
+        return np.stack([1 - light, light], axis=1)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("fill", [None, 0.0])
+def test_attribution_maps_equal_a_naive_ablation_of_patches(shape, fill):
+    X, y, model = np.random.RandomState(0).normal(20, 30, size=shape), np.array(["light", "dark", "light"]), Weighted()
+    given = X.copy()
+    maps = attribution_map(model, X, y, patch_size=2, fill=fill)
+    assert np.array_equal(X, given) and maps.dtype == np.float64 and maps.shape == (3, 9, 7)
+    for index in range(3):
+        column = list(model.classes_).index(y[index])
+        for row in range(9):
+            for place in range(7):
+                changed = X[index : index + 1].copy()
+                pixels = to_channels_last(changed)[0]
+                baseline = to_channels_last(X)[index].mean(axis=(0, 1)) if fill is None else fill
+                pixels[row // 2 * 2 : row // 2 * 2 + 2, place // 2 * 2 : place // 2 * 2 + 2] = baseline
+                drop = model.predict_proba(X)[index, column] - model.predict_proba(changed)[0, column]
+                assert maps[index, row, place] == pytest.approx(drop, abs=1e-12)
+    assert np.abs(maps).max() > 0.01
+
+
+@pytest.mark.parametrize("patch_size", [2, 3])  # 3 does not divide the 8 pixels
+@pytest.mark.parametrize("fill", [None, 5.0])
+def test_attribution_maps_equal_captums_occlusion(fitted, images, patch_size, fill):
+    X, labels = images[0][:6], images[1][5::-1]
+    baseline = X.mean(axis=(1, 2), keepdims=True) if fill is None else fill
+    captum = Occlusion(lambda inputs: torch.from_numpy(fitted.predict_proba(inputs.numpy())))
+    expected = captum.attribute(
+        torch.from_numpy(X),
+        sliding_window_shapes=(patch_size, patch_size),
+        strides=(patch_size, patch_size),
+        baselines=torch.from_numpy(np.broadcast_to(baseline, X.shape).copy()),
+        target=torch.from_numpy(np.searchsorted(fitted.classes_, labels)),
+    )
+    maps = attribution_map(fitted, X, labels, patch_size=patch_size, fill=fill)
+    assert np.abs(maps).max() > 0.01
+    assert np.allclose(maps, expected.numpy(), rtol=0, atol=1e-5)
+
+
+def test_attribution_asks_for_the_predicted_class_unless_told(fitted, images):
+    X, _ = images
+    assert np.array_equal(attribution_map(fitted, X[:9]), attribution_map(fitted, X[:9], fitted.predict(X[:9])))
+    assert not np.array_equal(attribution_map(fitted, X[:9]), attribution_map(fitted, X[:9], ["two"] * 9))
+
+
+def test_attribution_says_what_it_needs(fitted, images):
+    X, y = images
+    with pytest.raises(ValueError, match=r"of which \['three'\] are unknown"):
+        attribution_map(fitted, X[:2], ["one", "three"])
+    with pytest.raises(ValueError, match="y holds 3 labels"):
+        attribution_map(fitted, X[:2], y[:3])
+    with pytest.raises(ValueError, match="three axes"):
+        attribution_map(fitted, X[:2].reshape(2, 64))
+    with pytest.raises(NotFittedError):
+        attribution_map(LatticeClassifier(), X[:2])
+
+
+def test_entropy_by_hand():
+    maps = np.zeros((5, 2, 4))
+    maps[0, 1, 2] = -3.0
+    maps[1] = 0.2
+    maps[2, 0] = [1, -1, 1, -1]
+    maps[3, 0] = [4, 2, 1, 1]  # 1/2, 1/4, 1/8, 1/8: 1.75 bits
+    assert np.allclose(attribution_entropy(maps), [0, 1, 2 / 3, 1.75 / 3, np.nan], equal_nan=True)
+    for scale in (1e-9, 1e307):
+        assert np.allclose(attribution_entropy(scale * maps), attribution_entropy(maps), equal_nan=True)
+    for bad, message in [(np.full((1, 2, 2), np.nan), "maps contains NaN"), (np.ones((3, 1, 1)), "two places or more")]:
+        with pytest.raises(ValueError, match=message):
+            attribution_entropy(bad)
+
+
+def test_attribution_maps_are_drawn_below_their_images(fitted, images):
+    X, y = images[0][:4], images[1][:4]
+    display = AttributionDisplay.from_estimator(fitted, X, y)
+    maps = attribution_map(fitted, X, y)
+    assert np.array_equal(display.maps, maps)
+    for index, (shown, below) in enumerate(zip(display.ax_.images[::2], display.ax_.images[1::2], strict=True)):
+        assert np.allclose(shown.get_array(), X[index] / 16)
+        assert np.array_equal(below.get_array(), maps[index])
+        assert below.get_clim() == (-np.abs(maps).max(), np.abs(maps).max())
+        assert shown.get_extent()[:2] == below.get_extent()[:2] and below.get_extent()[3] < shown.get_extent()[2]
+    assert [label.get_text() for label in display.ax_.get_xticklabels()] == list(y)
+    assert AttributionDisplay.from_estimator(fitted, X).labels == list(fitted.predict(X))
+
+
+def test_each_image_needs_a_map_and_a_label():
+    with pytest.raises(ValueError, match=r"maps has shape \(2, 8, 8\), with 2 labels"):
+        AttributionDisplay(np.zeros((2, 8, 9)), np.zeros((2, 8, 8)))
+    with pytest.raises(ValueError, match="with 1 labels"):
+        AttributionDisplay(np.zeros((2, 8, 8)), np.zeros((2, 8, 8)), labels=["one"])

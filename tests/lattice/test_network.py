@@ -1,0 +1,341 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from growlattice.lattice import _network, compact
+
+from .. import reference
+from ..lattices import as_arrays, copy_of, fresh_lattice, make_images, make_lattice, masked, without_use
+
+SIZES = [
+    dict(n_channels=1, n_layers=1, n_steps=1, kernel_size=1),
+    dict(n_channels=3, n_layers=1, n_steps=3, kernel_size=3),
+    dict(n_channels=2, n_layers=2, n_steps=1, kernel_size=5),
+    dict(n_channels=3, n_layers=3, n_steps=3, kernel_size=3),
+    dict(n_channels=2, n_layers=4, n_steps=2, kernel_size=1),
+]
+
+
+@pytest.mark.parametrize("time_selection", ["adaptive", "fixed"])
+@pytest.mark.parametrize("sizes", SIZES)
+def test_forward_equals_naive_reference(sizes, time_selection):
+    lattice, images = make_lattice(**sizes, time_selection=time_selection), make_images()
+    with torch.no_grad():
+        output = lattice(images)
+    for index, image in enumerate(images.numpy()):
+        weights, step_probas, probas, activity = reference.forward(
+            as_arrays(lattice), image, sizes["n_layers"], sizes["n_steps"], temperature=5.0
+        )
+        np.testing.assert_allclose(output.weights[index], weights, atol=1e-10)
+        np.testing.assert_allclose(output.step_log_probas[index].exp(), step_probas, atol=1e-10)
+        np.testing.assert_allclose(output.log_probas[index].exp(), probas, atol=1e-10)
+        np.testing.assert_allclose(output.activity[index], activity, atol=1e-10)
+
+
+@pytest.mark.parametrize("term", ["top_down", "lateral", "top_layer", "step_1"])
+def test_every_term_matters(term):
+    """Without the term the reference gives another answer, so the test above fails if the lattice drops it."""
+    lattice, image = make_lattice(), make_images(1)
+    with torch.no_grad():
+        probas = lattice(image).log_probas[0].exp()
+    with_term, without = (
+        reference.forward(as_arrays(lattice), image[0].numpy(), 3, 3, temperature=5.0, drop=drop)[2]
+        for drop in ((), (term,))
+    )
+    np.testing.assert_allclose(probas, with_term, atol=1e-10)
+    assert np.abs(with_term - without).max() > 1e-4
+
+
+def test_noise_is_added_to_every_hidden_state_and_accumulates():
+    lattice, image = make_lattice(), make_images(1)
+    sigma, draws = 0.3, torch.Generator().manual_seed(5)
+    noise = np.array(  # drawn as (height, width, channels)
+        [
+            [torch.randn(4, 3, 3, generator=draws, dtype=torch.float64).permute(2, 0, 1).numpy() for _ in range(3)]
+            for _ in range(3)
+        ]
+    )
+    with torch.no_grad():
+        output = lattice(image, noise=sigma, generator=torch.Generator().manual_seed(5))
+    probas = reference.forward(as_arrays(lattice), image[0].numpy(), 3, 3, temperature=5.0, noise=sigma * noise)[2]
+    np.testing.assert_allclose(output.log_probas[0].exp(), probas, atol=1e-10)
+
+
+def test_no_noise_unless_asked_for():
+    lattice, images = make_lattice(), make_images()
+    for training in (True, False):
+        lattice.train(training)
+        assert torch.equal(lattice(images).log_probas, lattice(images).log_probas)
+
+
+def test_top_layer_gets_no_top_down_input():
+    lattice = make_lattice(n_layers=3)
+    assert (len(lattice.bottom_up), len(lattice.lateral), len(lattice.top_down)) == (3, 3, 2)
+
+
+def test_adaptive_weights_differ_between_images_and_fixed_do_not():
+    images = make_images(3)
+    adaptive, fixed = (make_lattice(time_selection=kind)(images).weights.detach() for kind in ("adaptive", "fixed"))
+    assert torch.equal(fixed[0], fixed[1])
+    assert not torch.allclose(adaptive[0], adaptive[1])
+
+
+@pytest.mark.parametrize("time_selection", ["adaptive", "fixed"])
+def test_a_fresh_lattice_weighs_all_steps_equally(time_selection):
+    weights = fresh_lattice(n_steps=5, time_selection=time_selection)(make_images(3)).weights.detach()
+    torch.testing.assert_close(weights, torch.full((3, 5), 0.2, dtype=torch.float64))
+
+
+def test_channel_magnitude_equals_naive_reference():
+    lattice = make_lattice(n_channels=3, n_layers=3)
+    fan_in = 3 * 9
+    up, side = (
+        gain / fan_in**0.5 * (2 / math.pi) ** 0.5 for gain in (_network.BOTTOM_UP_GAIN, _network.RECURRENT_GAIN)
+    )
+    expected = [(up + 2 * side) / 3, (up + 2 * side) / 3, (up + side) / 2]
+    magnitude = lattice.channel_magnitude().detach()
+    np.testing.assert_allclose(magnitude, reference.channel_magnitude(as_arrays(lattice), 3, expected), rtol=1e-12)
+
+
+@pytest.mark.parametrize("n_channels, kernel_size", [(8, 3), (32, 3), (32, 1)])
+def test_channel_magnitude_of_a_fresh_lattice_is_about_one(n_channels, kernel_size):
+    magnitude = make_lattice(n_channels=n_channels, n_layers=5, kernel_size=kernel_size).channel_magnitude()
+    assert magnitude.shape == (5, n_channels)
+    assert magnitude.mean(dim=1).tolist() == pytest.approx([1.0] * 5, abs=0.1)
+
+
+def test_gradients_reach_every_parameter():
+    lattice = make_lattice()
+    output = lattice(make_images())
+    (output.log_probas[:, 0].sum() + output.weights[:, 0].sum()).backward()
+    assert all(parameter.grad.abs().max() > 0 for parameter in lattice.parameters())
+
+
+def test_gradients_pass_gradcheck():
+    lattice, images = make_lattice(n_channels=2, n_layers=2, n_steps=2), make_images(1).requires_grad_()
+    assert torch.autograd.gradcheck(lambda pixels: lattice(pixels).log_probas, images)
+
+
+def test_one_pixel_images_have_kernels_of_one():
+    lattice = make_lattice(shape=(5, 1, 1))
+    assert {kernel.weight.shape[2:] for kernel in lattice.bottom_up} == {(1, 1)}
+
+
+def test_bytes_and_floats_give_the_same_answer():
+    lattice = make_lattice()
+    images = torch.randint(0, 256, (2, 2, 4, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(lattice(images).log_probas, lattice(images.double()).log_probas)
+
+
+# --- the logical form of a lattice from which something was removed ---
+
+MASK = torch.tensor([[1, 1, 0], [0, 1, 1], [0, 0, 0]], dtype=torch.bool)
+NORM = 0.8  # of the scores of the two steps that are left
+
+
+@pytest.mark.parametrize("time_selection", ["adaptive", "fixed"])
+def test_a_compacted_lattice_equals_naive_reference_in_logical_form(time_selection):
+    full, images = make_lattice(time_selection=time_selection), make_images()
+    arrays = as_arrays(masked(full, MASK)) | {"score_norm": NORM}
+    with torch.no_grad():
+        output = compact(full, MASK, steps_left=2, score_norm=NORM)(images)
+    assert output.activity.shape == (2, 3, 3, 3)
+    for index, image in enumerate(images.numpy()):
+        weights, step_probas, probas, activity = reference.forward(arrays, image, 3, n_steps=2, temperature=5.0)
+        np.testing.assert_allclose(output.weights[index], [*weights, 0], atol=1e-10)
+        np.testing.assert_allclose(output.step_log_probas[index].exp(), step_probas[[0, 1, 1]], atol=1e-10)
+        np.testing.assert_allclose(output.log_probas[index].exp(), probas, atol=1e-10)
+        np.testing.assert_allclose(output.activity[index], [*activity, np.zeros((3, 3))], atol=1e-10)
+    assert (output.activity[:, :, ~MASK] == 0).all() and (output.activity[:, :2, MASK] > 0).any()
+    assert (output.scores[:, 2] == 0).all()
+    torch.testing.assert_close(output.scores.norm(dim=1), torch.full((2,), NORM, dtype=torch.float64))
+
+
+def test_channel_magnitude_of_a_compacted_lattice_equals_naive_reference():
+    full = make_lattice()
+    fan_in = 3 * 9
+    up, side = (
+        gain / fan_in**0.5 * (2 / math.pi) ** 0.5 for gain in (_network.BOTTOM_UP_GAIN, _network.RECURRENT_GAIN)
+    )
+    expected = [(up + 2 * side) / 3, (up + 2 * side) / 3, (up + side) / 2]
+    magnitude = compact(full, MASK).channel_magnitude().detach()
+    arrays = as_arrays(without_use(full, MASK))
+    np.testing.assert_allclose(magnitude, reference.channel_magnitude(arrays, 3, expected), rtol=1e-12)
+    assert (magnitude[~MASK] == 0).all()
+
+
+def test_magnitudes_of_the_connections_add_up():
+    lattice = compact(make_lattice(), MASK)
+    parts = [lattice.channel_magnitude([name]) for name in _network.CONNECTIONS]
+    torch.testing.assert_close(sum(parts), lattice.channel_magnitude())
+    assert (parts[2][0, :2] > 0).all() and (parts[2][1:] == 0).all()  # nothing above the second layer is left
+
+
+def test_gradients_of_magnitudes_reach_the_channels_left_alone():
+    lattice = compact(make_lattice(), MASK)
+    price = torch.arange(1.0, 10, dtype=torch.float64).reshape(3, 3)
+    (lattice.channel_magnitude() * price).sum().backward()
+    unit = lattice.channel_magnitude().detach()[0, 1] / sum(
+        kernel.weight[1].abs().sum() for kernel in (lattice.bottom_up[0], lattice.lateral[0], lattice.top_down[0])
+    )
+    lateral = lattice.lateral[0].weight
+    torch.testing.assert_close(lateral.grad[1], price[0, 1] * unit.detach() * lateral.detach()[1].sign())
+
+
+def energy(lattice, output):
+    return output.activity.mean()
+
+
+def feedback(lattice, output):
+    return lattice.channel_magnitude(["top_down"]).mean()
+
+
+def test_costs_stay_what_they_are_when_silent_channels_go():
+    silent, images = without_use(make_lattice(), MASK), make_images()
+    small = compact(silent, MASK)
+    for cost in (energy, feedback):
+        torch.testing.assert_close(cost(small, small(images)), cost(silent, silent(images)), rtol=1e-12, atol=0)
+    assert energy(small, small(images)) > 0 and feedback(small, None) > 0
+
+
+@pytest.mark.parametrize(
+    "lattice", [make_lattice(n_layers=1), compact(make_lattice(), MASK & torch.tensor([[True], [False], [False]]))]
+)
+def test_costs_are_finite_with_one_layer(lattice):
+    output = lattice(make_images())
+    assert feedback(lattice, output) == 0
+    (feedback(lattice, output) + energy(lattice, output)).backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in lattice.parameters())
+
+
+# --- loading a state of another stored form ---
+
+
+def forms(seed=0):
+    """Of one lattice: as it is, with fewer channels, with fewer steps, and with one channel."""
+    full = make_lattice(time_selection="fixed", seed=seed)
+    one = torch.zeros(3, 3, dtype=torch.bool)
+    one[0, 2] = True
+    return [full, compact(full, MASK), compact(full, full.mask, 2, NORM), compact(full, one, 1)]
+
+
+@pytest.mark.parametrize("source", range(4))
+@pytest.mark.parametrize("target", range(4))
+def test_a_state_of_any_form_can_be_loaded(source, target):
+    images = make_images()
+    target, source = (
+        forms()[target].train(),
+        make_lattice(seed=7, time_selection="fixed") if not source else forms()[source],
+    )
+    result = target.load_state_dict(source.state_dict())
+    assert (result.missing_keys, result.unexpected_keys) == ([], [])
+    assert target.training
+    for found, expected in zip(target(images), source(images), strict=True):
+        assert torch.equal(found, expected)
+    assert torch.equal(target.channel_magnitude(), source.channel_magnitude())
+    assert (target.macs(), target.steps_left, target.channels_left) == (
+        source.macs(),
+        source.steps_left,
+        source.channels_left,
+    )
+    there = {tensor.data_ptr() for tensor in source.parameters()}
+    assert there.isdisjoint(tensor.data_ptr() for tensor in target.parameters())
+    assert all(kernel.weight.is_contiguous(memory_format=torch.channels_last) for kernel in target.bottom_up)
+
+
+def test_a_state_of_the_same_form_keeps_the_parameters():
+    lattice = compact(make_lattice(), MASK)
+    before = list(lattice.parameters())
+    lattice.load_state_dict(copy_of(lattice).state_dict())
+    assert [id(parameter) for parameter in lattice.parameters()] == [id(parameter) for parameter in before]
+
+
+def test_a_state_brings_its_form_and_not_its_precision():
+    small = compact(make_lattice(), MASK)
+    lattice = make_lattice().float()
+    lattice.load_state_dict(small.state_dict())
+    assert {tensor.dtype for tensor in lattice.parameters()} == {torch.float32}
+    torch.testing.assert_close(
+        lattice(make_images()).log_probas, small(make_images()).log_probas, check_dtype=False, atol=1e-5, rtol=0
+    )
+
+
+@pytest.mark.parametrize("sizes", [dict(n_channels=2), dict(n_layers=2), dict(n_steps=2)])
+def test_a_state_of_another_size_is_refused_and_leaves_the_form(sizes):
+    lattice, images = make_lattice(time_selection="fixed"), make_images()
+    before = lattice(images).activity
+    with pytest.raises(RuntimeError, match="size mismatch for"):
+        lattice.load_state_dict(make_lattice(time_selection="fixed", **sizes).state_dict())
+    assert lattice(images).activity.shape == before.shape
+    assert lattice.channels_left == [3, 3, 3] and lattice.steps_left == 3
+
+
+# --- precision ---
+
+
+class _Types(torch.utils._python_dispatch.TorchDispatchMode):
+    """Notes the types of what convolutions take and give, and of what is rectified: the hidden states."""
+
+    def __init__(self):
+        super().__init__()
+        self.convolved, self.hidden = set(), set()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **kwargs or {})
+        if function is torch.ops.aten.convolution.default:
+            self.convolved |= {args[0].dtype, args[1].dtype, result.dtype}
+        if function is torch.ops.aten.relu.default and args[0].dim() == 4:
+            self.hidden.add(args[0].dtype)
+        return result
+
+
+@pytest.mark.parametrize("grad", [False, True])
+def test_only_convolutions_are_narrow_whatever_the_caller_does(grad):
+    lattice, images = make_lattice(n_channels=8, shape=(2, 8, 8)).float(), make_images(4, shape=(2, 8, 8)).float()
+    with torch.set_grad_enabled(grad):
+        with _Types() as types:
+            output = lattice(images, conv_dtype=torch.bfloat16)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            inside = lattice(images, conv_dtype=torch.bfloat16)
+    assert (types.convolved, types.hidden) == ({torch.bfloat16}, {torch.float32})
+    for narrow, same, wide in zip(output, inside, lattice(images), strict=True):
+        assert narrow.dtype == torch.float32
+        assert torch.equal(narrow, same)
+        torch.testing.assert_close(narrow, wide, atol=0.05, rtol=0)
+    assert not torch.equal(output.log_probas, lattice(images).log_probas)
+
+
+def test_gradients_have_the_precision_of_the_weights_and_are_close():
+    lattice = fresh_lattice(n_channels=16, n_layers=2, shape=(2, 8, 8)).float()
+    images, gradients = make_images(8, shape=(2, 8, 8)).float(), []
+    for dtype in (None, torch.bfloat16):
+        lattice.zero_grad()
+        lattice(images, conv_dtype=dtype).log_probas[:, 0].sum().backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in lattice.parameters() if p.grad is not None]))
+    wide, narrow = gradients
+    assert narrow.dtype == torch.float32
+    assert 0 < (narrow - wide).norm() < 0.03 * wide.norm()
+
+
+# --- devices ---
+
+
+def test_a_lattice_does_not_mind_the_default_device():
+    expected = make_lattice()(make_images())
+    try:
+        torch.set_default_device("meta")
+        lattice = fresh_lattice()
+        small = compact(lattice, MASK)
+        small.channel_magnitude().sum().backward()
+    finally:
+        torch.set_default_device(None)
+    assert {tensor.device.type for tensor in [*lattice.state_dict().values(), small.channel_index]} == {"cpu"}
+    lattice.load_state_dict(make_lattice().state_dict())
+    assert torch.equal(lattice(make_images()).log_probas, expected.log_probas)
+
+
+def test_one_tensor_for_tools_that_want_a_function_of_images():
+    lattice, images = make_lattice(), make_images()
+    assert torch.equal(lattice.log_probas(images), lattice(images).log_probas)
