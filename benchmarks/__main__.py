@@ -23,7 +23,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from . import bare_loop, compaction, gpu, many_lattices, memory, pruned_predict, scaling, search
+from . import bare_loop, bounds, compaction, gpu, many_lattices, memory, predict, pruned_predict, scaling, search
 
 # What measures, with what for about a minute, and with what for a second or a few.
 ENTRIES = {
@@ -37,6 +37,12 @@ ENTRIES = {
         pruned_predict.measure,
         dict(n_channels=16, n_epochs=8, repeats=3, n_images=64),
         dict(n_channels=4, n_epochs=1, repeats=1, n_images=4),
+    ),
+    "predict": (predict.measure, dict(repeats=3, n_images=10000), dict(repeats=1, n_images=20)),
+    "bounds": (
+        bounds.measure,
+        dict(data=["digits"], prices=[5], n_seeds=1, bounds=((16, 4, 4),)),
+        dict(data=["digits"], prices=[5], n_seeds=1, bounds=((2, 1, 2),), n_epochs=1),
     ),
     "scaling": (scaling.measure, dict(repeats=2, n_images=96), dict(repeats=1, n_images=8)),
     "search": (search.measure, dict(repeats=1, n_epochs=2), dict(repeats=1, n_epochs=1, n_images=1000)),

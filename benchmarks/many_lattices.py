@@ -159,7 +159,7 @@ def grouped_forward(weights, problem, n_lattices, images):
         return maps.unflatten(1, (n_lattices, -1))  # (n_images, n_lattices, n_channels, height, width)
 
     def plus_normalized(state, drive):
-        return add_normalized(apart(state), apart(drive), problem.n_channels).flatten(1, 2)
+        return add_normalized(apart(state), apart(drive)).flatten(1, 2)
 
     def recurrent(layer, before):
         lateral = convolve(f"lateral.{layer}", before[layer])

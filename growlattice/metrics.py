@@ -22,9 +22,10 @@ def resource_scorers(keep=0.98):
     Returns
     -------
     dict of str to callable
-        "accuracy" and "time_used" (steps) of the fitted lattice as it is; "channels_used", "layers_used" and
-        "macs_per_image" of a copy that is pruned on the images, once for all three. The estimator, which may be a
-        pipeline that ends in a lattice, stays as it is. A lattice that is not above chance counts in full.
+        "accuracy" and "time_used" (steps) of the fitted lattice as it is; "accuracy_pruned", "channels_used",
+        "layers_used" and "macs_per_image" of a copy that is pruned on the images, once for all four. The estimator,
+        which may be a pipeline that ends in a lattice, stays as it is. A lattice that is not above chance counts in
+        full.
 
     See Also
     --------
@@ -38,12 +39,13 @@ def resource_scorers(keep=0.98):
     Examples
     --------
     >>> sorted(resource_scorers())
-    ['accuracy', 'channels_used', 'layers_used', 'macs_per_image', 'time_used']
+    ['accuracy', 'accuracy_pruned', 'channels_used', 'layers_used', 'macs_per_image', 'time_used']
     """
     pruned = _PrunedCopy(keep)
     return {
         "accuracy": _accuracy,
         "time_used": _time_used,
+        "accuracy_pruned": partial(_accuracy_after_pruning, pruned),
         **{
             name: partial(_left_after_pruning, pruned, name)
             for name in ("channels_used", "layers_used", "macs_per_image")
@@ -51,7 +53,7 @@ def resource_scorers(keep=0.98):
     }
 
 
-def cheapest(resource, within=0.02):
+def cheapest(resource, within=0.02, accuracy="accuracy_pruned"):
     """A rule for the `refit` of a search: the cheapest candidate that is nearly as accurate as the best.
 
     Parameters
@@ -60,19 +62,22 @@ def cheapest(resource, within=0.02):
         Name of a score that is a resource, such as "macs_per_image".
     within : float, default=0.02
         How far the mean accuracy may lie below the best one.
+    accuracy : str, default="accuracy_pruned"
+        Name of the score that is that accuracy: of the lattice that has the resource. Give "accuracy" for a resource of
+        the lattice before pruning, such as "time_used".
 
     Returns
     -------
     callable
-        Takes `cv_results_`, which must hold the scores "accuracy" and `resource`, and returns the index of a candidate.
+        Takes `cv_results_`, which must hold both scores, and returns the index of a candidate.
 
     Examples
     --------
     >>> results = {"mean_test_accuracy": np.array([0.98, 0.97, 0.9]), "mean_test_time_used": np.array([4.0, 2.0, 1.0])}
-    >>> int(cheapest("time_used")(results))
+    >>> int(cheapest("time_used", accuracy="accuracy")(results))
     1
     """
-    return partial(_cheapest, resource, within)
+    return partial(_cheapest, resource, within, accuracy)
 
 
 def pareto_front(frame, minimize=(), maximize=()):
@@ -161,6 +166,11 @@ def _left_after_pruning(pruned, name, estimator, X, y):
     return getattr(pruned(classifier, images, y), f"{name}_")
 
 
+def _accuracy_after_pruning(pruned, estimator, X, y):
+    classifier, images = _classifier_and_input(estimator, X)
+    return pruned(classifier, images, y).score(images, y)
+
+
 def _classifier_and_input(estimator, X):
     """The lattice at the end of a pipeline, and what the steps before it make of X."""
     while isinstance(estimator, Pipeline):
@@ -169,8 +179,11 @@ def _classifier_and_input(estimator, X):
     return estimator, X
 
 
-def _cheapest(resource, within, cv_results_):
-    accuracy, cost = (np.asarray(cv_results_[f"mean_test_{name}"]) for name in ("accuracy", resource))
+def _cheapest(resource, within, accuracy, cv_results_):
+    missing = [name for name in (accuracy, resource) if f"mean_test_{name}" not in cv_results_]
+    if missing:
+        raise ValueError(f"cv_results_ lacks the scores {missing}. Give the search scoring=resource_scorers().")
+    accuracy, cost = (np.asarray(cv_results_[f"mean_test_{name}"]) for name in (accuracy, resource))
     near = accuracy >= np.nanmax(accuracy) - within
     order = np.lexsort((-accuracy, np.where(near & ~np.isnan(cost), cost, np.inf)))
     return order[0]

@@ -76,3 +76,47 @@ def without_use(lattice, mask):
         if copy.selector is not None:
             copy.selector[0].weight[:, ~mask.flatten()] = 0
     return copy
+
+
+def part_of(name, tensor, small, large):
+    """The part of a parameter of a large lattice, or of its gradient, that belongs to a small one in its corner.
+
+    A view; None if all of it belongs to layers that the small one lacks.
+    """
+    family, *place = name.split(".")
+    c, n_layers = small.n_channels, small.n_layers
+    if family == "input":
+        return tensor[:c]
+    if family in ("bottom_up", "lateral", "top_down"):
+        if int(place[0]) >= n_layers - (family == "top_down"):
+            return None
+        return tensor[:c, :c] if tensor.dim() > 1 else tensor[:c]
+    if name in ("readout.weight", "selector.0.weight"):
+        return tensor.unflatten(1, (large.n_layers, large.n_channels))[:, :n_layers, :c]
+    return tensor[: small.n_steps] if family == "step_scores" else tensor
+
+
+def embedded(small, n_channels, n_layers, n_steps, other_scores=0.0):
+    """A lattice that reaches further, in which the small one is the corner and everything else is silent.
+
+    No kernel writes or reads what is silent; readout and time selection read it as everything else. With fixed time
+    selection, `other_scores` are the scores of the steps that the small one lacks.
+    """
+    sizes = dict(n_channels=n_channels, n_layers=n_layers, n_steps=n_steps)
+    selection = "fixed" if small.selector is None else "adaptive"
+    shape, kernel_size = small.config["image_shape"], small.config["kernel_size"]
+    large = make_lattice(seed=11, **sizes, kernel_size=kernel_size, time_selection=selection, shape=shape)
+    large.config["temperature"] = large.temperature = small.temperature
+    values = dict(small.named_parameters())
+    with torch.no_grad():
+        for name, parameter in large.named_parameters():
+            if parameter.dim() == 4 or name.startswith(("input", "bottom_up")):
+                parameter.zero_()
+            if name == "step_scores":
+                parameter.fill_(other_scores)
+            part = part_of(name, parameter, small, large)
+            if part is not None:
+                part.copy_(values[name].reshape(part.shape))
+        for name in ("pixel_mean", "pixel_std"):
+            getattr(large, name).copy_(getattr(small, name))
+    return large

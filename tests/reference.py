@@ -4,6 +4,9 @@ import math
 
 import numpy as np
 
+# The reference size, in whose units everything is counted: channels, layers, steps.
+C0, L0, T0 = 16, 4, 4
+
 
 def convolve(image, kernel, bias=None):
     """Cross-correlation of (inputs, height, width) with (outputs, inputs, k, k), zeros around, one number at a time."""
@@ -29,8 +32,8 @@ def divisive_normalization(drive):
     n_channels, height, width = drive.shape
     for row in range(height):
         for column in range(width):
-            mean = sum(abs(drive[c, row, column]) for c in range(n_channels)) / n_channels
-            out[:, row, column] = drive[:, row, column] / (1 + mean)
+            pool = sum(abs(drive[c, row, column]) for c in range(n_channels)) / C0
+            out[:, row, column] = drive[:, row, column] / (1 + pool)
     return out
 
 
@@ -39,7 +42,7 @@ def softmax(logits):
     return np.array([value / sum(exponentials) for value in exponentials])
 
 
-def forward(weights, image, n_layers, n_steps, temperature, noise=None, drop=()):
+def forward(weights, image, n_layers, n_steps, temperature, noise=None, drop=(), bound=None):
     """Time-selection weights (n_steps,), step probabilities (n_steps, n_classes), their mixture, and the activity.
 
     Parameters
@@ -51,6 +54,8 @@ def forward(weights, image, n_layers, n_steps, temperature, noise=None, drop=())
         What is added to the hidden states.
     drop : collection of str
         Terms to leave out: "top_down", "lateral", "top_layer" (its readout), "step_1" (its vote).
+    bound : int, default=None
+        Steps before any were removed; by default n_steps.
 
     Returns
     -------
@@ -92,25 +97,51 @@ def forward(weights, image, n_layers, n_steps, temperature, noise=None, drop=())
         else:
             scores.append(float(weights["step_scores"][step]))
     norm = math.sqrt(sum(score**2 for score in scores))
-    time_weights = softmax([temperature * weights["score_norm"] * score / norm for score in scores])
+    scale = temperature * math.sqrt((bound or n_steps) / T0)
+    time_weights = softmax([scale * weights["score_norm"] * score / norm for score in scores])
     if "step_1" in drop:
         time_weights[0] = 0
     probas = sum(s * p for s, p in zip(time_weights, step_probas, strict=True))
     return time_weights, np.array(step_probas), probas, np.array(activity)
 
 
-def channel_magnitude(weights, n_layers, expected):
-    """Mean |w| over every kernel that writes a channel, over `expected[layer]`; (n_layers, n_channels)."""
+def channel_magnitude(weights, n_layers, gains):
+    """Sum of |w| over every kernel that writes a channel, over its expectation in a fresh reference lattice.
+
+    `gains` are those of bottom-up and of recurrent kernels: a fresh weight is normal, of standard deviation
+    gain / sqrt(number of weights that write a channel of the kernel). Of shape (n_layers, n_channels).
+    """
     rows = []
     for layer in range(n_layers):
         names = [f"bottom_up.{layer}.weight", f"lateral.{layer}.weight"]
         if layer + 1 < n_layers:
             names.append(f"top_down.{layer}.weight")
-        n_channels = len(weights[names[0]])
+        n_channels, _, k, _ = weights[names[0]].shape
+        has_layer_above = layer + 1 < L0  # in the reference lattice
+        fresh_gains = [gains[0], gains[1], gains[1]] if has_layer_above else [gains[0], gains[1]]
+        n_weights = C0 * k * k
+        expected = sum(n_weights * gain / math.sqrt(n_weights) * math.sqrt(2 / math.pi) for gain in fresh_gains)
         rows.append(
-            [
-                np.mean([abs(w) for name in names for w in weights[name][c].ravel()]) / expected[layer]
-                for c in range(n_channels)
-            ]
+            [sum(abs(w) for name in names for w in weights[name][c].ravel()) / expected for c in range(n_channels)]
         )
     return np.array(rows)
+
+
+def breadth_cost(magnitude, position_power):
+    unit = sum((rank / C0) ** position_power for rank in range(1, C0 + 1))
+    total = 0.0
+    for layer in magnitude:
+        for rank, value in enumerate(sorted(layer, reverse=True), start=1):
+            total += (rank / C0) ** position_power * value / unit
+    return total / L0
+
+
+def depth_cost(magnitude, position_power):
+    unit = sum((height / L0) ** position_power for height in range(1, L0 + 1))
+    return sum(
+        (height / L0) ** position_power * sum(layer) / C0 / unit for height, layer in enumerate(magnitude, start=1)
+    )
+
+
+def time_cost(weights):
+    return sum(s * t / T0 for row in weights for t, s in enumerate(row, start=1)) / len(weights)

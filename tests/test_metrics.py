@@ -10,7 +10,7 @@ from sklearn.preprocessing import StandardScaler
 from growlattice import LatticeClassifier
 from growlattice.metrics import cheapest, pareto_front, resource_scorers
 
-NAMES = ["accuracy", "time_used", "channels_used", "layers_used", "macs_per_image"]
+NAMES = ["accuracy", "time_used", "accuracy_pruned", "channels_used", "layers_used", "macs_per_image"]
 
 
 @pytest.fixture
@@ -27,7 +27,8 @@ def test_scores_are_those_of_a_pruned_copy_and_the_estimator_stays(fitted, small
     assert list(scores) == NAMES
     assert scores["accuracy"] == fitted.score(X, y)
     assert scores["time_used"] == pytest.approx(fitted.time_used(X).mean())
-    for name in NAMES[2:]:
+    assert scores["accuracy_pruned"] == pruned.score(X, y)
+    for name in NAMES[3:]:
         assert scores[name] == getattr(pruned, f"{name}_")
     assert scores["macs_per_image"] < fitted.macs_per_image_
 
@@ -70,7 +71,7 @@ def test_searches_take_them(small, make_small, search, steps):
     estimator, name = make_small(max_epochs=8, image_shape=(1, 8, 8)), "time_pressure"
     if steps:
         estimator, name = make_pipeline(StandardScaler(with_std=False), estimator), "latticeclassifier__time_pressure"
-    options = dict(scoring=resource_scorers(keep=0.8), refit=cheapest("time_used", within=0.1), cv=2, n_jobs=2)
+    options = dict(scoring=resource_scorers(keep=0.8), refit=cheapest("time_used", 0.1, "accuracy"), cv=2, n_jobs=2)
     if search is RandomizedSearchCV:
         options["n_iter"] = 2
     found = search(estimator, {name: [0.0, 1.0]}, **options).fit(X, y)
@@ -88,13 +89,15 @@ def test_cross_validate_takes_them(small, make_small):
 
 def test_cheapest_by_hand():
     results = {
-        "mean_test_accuracy": np.array([0.90, 0.89, 0.89, 0.80, np.nan, 0.885]),
+        "mean_test_accuracy_pruned": np.array([0.90, 0.89, 0.89, 0.80, np.nan, 0.885]),
         "mean_test_macs": np.array([50.0, 20.0, 20.0, 1.0, 0.0, np.nan]),
     }
-    results["mean_test_accuracy"][2] = 0.895
+    results["mean_test_accuracy_pruned"][2] = 0.895
     assert cheapest("macs")(results) == 2  # as cheap as 1, and more accurate; 3 is too far below the best
     assert cheapest("macs", within=0.0)(results) == 0
     assert cheapest("macs", within=0.5)(results) == 3
+    with pytest.raises(ValueError, match=r"lacks the scores \['accuracy'\]. Give the search scoring=resource_scorers"):
+        cheapest("macs", accuracy="accuracy")(results)
 
 
 def test_the_pareto_front_equals_what_comparing_all_pairs_gives():

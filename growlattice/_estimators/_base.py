@@ -1,4 +1,4 @@
-"""Training an estimator: fit and its steps, shared by all that a lattice is asked for."""
+"""Base class of the estimators: fit and its steps. A subclass defines the task."""
 
 import copy
 import warnings
@@ -23,15 +23,16 @@ from .._training._input_form import InputForm
 from .._training._net import check_finite, seeded_generator
 from .._training._training_set import pixel_statistics
 from ..lattice import Lattice
+from ..lattice._costs import REFERENCE_STEPS
 from ._fitted import FITTED, MEASURED, FittedLattice, restored_on_error
 from ._parameters import CONSTRAINTS, check_parameters, history_columns
-from ._report import fit_record
+from ._summary import fit_record
 
 DOCUMENTATION = "https://growlattice.readthedocs.io/en/latest"
 
 
 class BaseLatticeEstimator(CallbackSupportMixin, FittedLattice):
-    """A lattice behind scikit-learn's interface, whatever it is asked for.
+    """A lattice behind scikit-learn's interface.
 
     A subclass has the parameters, says what it makes of y (`_check_y`, `_targets`, `_weighted_set`, `_n_outputs`) and
     of the lattice's output, and documents both.
@@ -118,7 +119,7 @@ class BaseLatticeEstimator(CallbackSupportMixin, FittedLattice):
             self._describe(data)
         return self
 
-    def _fit(self, data, validation, start, report):
+    def _fit(self, data, validation, start, epoch_context):
         """Train on all epochs, or read from `memory` what was trained before."""
         seed = self._seed()
         entry = None
@@ -129,7 +130,7 @@ class BaseLatticeEstimator(CallbackSupportMixin, FittedLattice):
             if trained is not None:
                 self._set_trained(trained)
                 return
-        # Callbacks that decide may have a state that no checkpoint knows.
+        # Callbacks such as EarlyStopping have a state that checkpoints do not store: such fits are not resumed.
         resumed = None if entry is None or deciding_callbacks(self.callbacks) else entry.read_checkpoint()
         if resumed is not None:
             self.net_ = self._net_of(resumed)
@@ -139,7 +140,7 @@ class BaseLatticeEstimator(CallbackSupportMixin, FittedLattice):
         device, n_images = self.lattice_.pixel_mean.device, len(data)
         data, validation = data.upload(device), validation and validation.upload(device)
         checkpoints = None if deciding_callbacks(self.callbacks) else entry
-        completed = self._train(data, validation, self.max_epochs, report=report, checkpoints=checkpoints)
+        completed = self._train(data, validation, self.max_epochs, epoch_context=epoch_context, checkpoints=checkpoints)
         self._describe(data)
         self.net_.initialize_optimizer()  # a fit leaves no moments behind, be it trained or read
         if entry is not None and completed:
@@ -147,7 +148,9 @@ class BaseLatticeEstimator(CallbackSupportMixin, FittedLattice):
         elif entry is not None:
             entry.discard_checkpoint()
 
-    def _train(self, data, validation, last_epoch, decay=True, trim_steps=True, report=nullcontext, checkpoints=None):
+    def _train(
+        self, data, validation, last_epoch, decay=True, trim_steps=True, epoch_context=nullcontext, checkpoints=None
+    ):
         """Train up to an epoch; returns False if a callback of scikit-learn's, which no key knows, ended it before."""
         net, completed = self.net_, True
         batches = Batches(data, self.batch_size, self.augment)
@@ -155,7 +158,7 @@ class BaseLatticeEstimator(CallbackSupportMixin, FittedLattice):
         try:
             for epoch in range(len(net.history), last_epoch):
                 start, end = min(epoch / self.max_epochs, 1.0), min((epoch + 1) / self.max_epochs, 1.0)
-                with report() as reply:
+                with epoch_context() as reply:
                     net.train_epoch(batches, start, end, decay, validation)
                     if self.compact_every and (epoch + 1) % self.compact_every == 0:
                         compact_net(net, trim_steps)
@@ -189,7 +192,7 @@ class BaseLatticeEstimator(CallbackSupportMixin, FittedLattice):
         with torch.no_grad():
             space = {name: float(cost) for name, cost in self.net_.space_costs().items()}
         self.time_used_ = measured["time_used"]
-        self.costs_ = {"error": measured["error"], **space, "time": self.time_used_ / self.lattice_.n_steps}
+        self.costs_ = {"error": measured["error"], **space, "time": self.time_used_ / REFERENCE_STEPS}
         check_finite(self.costs_, len(self.net_.history), self.lr)
 
     def _training_set(self, X, y, sample_weight, learn, classes=None):

@@ -20,7 +20,8 @@ class LatticeClassifier(ClassifierMixin, PruningMixin, BaseLatticeEstimator):
     Parameters
     ----------
     breadth_pressure : float, default=0.0
-        Price of channels. What it is charged on is about 1 for a fresh lattice.
+        Price of channels. What it is charged on is about 1 for a fresh lattice of the default size, and what a channel
+        costs does not depend on how far the lattice may reach; see :doc:`/concepts/pressures`.
     depth_pressure : float, default=0.0
         Price of layers.
     time_pressure : float, default=0.0
@@ -127,7 +128,8 @@ class LatticeClassifier(ClassifierMixin, PruningMixin, BaseLatticeEstimator):
         The costs "error", "breadth", "depth" and "time" of the fitted lattice on the same images, before pressures are
         applied.
     channel_magnitude_ : ndarray of shape (max_layers, max_channels)
-        Mean absolute weight that writes each channel, 1 on average before training and 0 where it was removed.
+        Summed absolute weight that writes each channel, in units of its expectation in a fresh lattice of the default
+        size; 0 where the channel was removed.
     channel_mask_ : ndarray of bool of shape (max_layers, max_channels)
         Channels that are left: all of them until training comes to remove some, or `prune`.
     channels_used_ : float
@@ -320,5 +322,5 @@ class LatticeClassifier(ClassifierMixin, PruningMixin, BaseLatticeEstimator):
         return max(2, len(self.classes_))
 
     def _of_classes(self, log_probas):
-        # A lattice fitted on one class has a second logit, which nothing stands for.
+        # A lattice fitted on one class still has two outputs; the class has probability 1.
         return log_probas if len(self.classes_) > 1 else np.zeros_like(log_probas[:, :1])

@@ -174,7 +174,7 @@ class FittedLattice(BaseEstimator):
         return copied
 
     def __getstate__(self):
-        """Parameters as they are, and the fit as the bytes of a file: small, and read without CUDA or trust."""
+        """Parameters as they are, and the fit as the bytes of a saved file: small, and loadable without CUDA."""
         state = super().__getstate__()
         if not hasattr(self, "costs_"):
             return {name: value for name, value in state.items() if name not in FITTED}

@@ -13,9 +13,9 @@ from .._training._device import MOST_THREADS, PRECISIONS
 NOT_NEGATIVE, POSITIVE = [Interval(Real, 0, None, closed="left")], [Interval(Real, 0, None, closed="neither")]
 COUNT = [Interval(Integral, 1, None, closed="left")]
 SEQUENCE = [tuple, list]
-PRICES = ("breadth_pressure", "depth_pressure", "time_pressure")
+PRESSURES = ("breadth_pressure", "depth_pressure", "time_pressure")
 CONSTRAINTS = {
-    **dict.fromkeys((*PRICES, "position_power", "noise", "weight_decay", "checkpoint_seconds"), NOT_NEGATIVE),
+    **dict.fromkeys((*PRESSURES, "position_power", "noise", "weight_decay", "checkpoint_seconds"), NOT_NEGATIVE),
     **dict.fromkeys(("temperature", "lr"), POSITIVE),
     **dict.fromkeys(("max_channels", "max_layers", "max_steps", "kernel_size", "max_epochs", "batch_size"), COUNT),
     **dict.fromkeys(("annealing", "extra_costs"), SEQUENCE),
@@ -46,7 +46,7 @@ def check_parameters(estimator):
         raise ValueError(f"kernel_size={estimator.kernel_size} is even. Give an odd number of pixels.")
     if (
         len(estimator.annealing) != 2
-        or not all(map(is_price, estimator.annealing))
+        or not all(map(is_pressure, estimator.annealing))
         or not 0 <= estimator.annealing[0] <= estimator.annealing[1] <= 1
     ):
         raise ValueError(f"annealing={estimator.annealing!r} must be (start, end) with 0 <= start <= end <= 1.")
@@ -60,7 +60,7 @@ def check_parameters(estimator):
         check_sizes("image_size", estimator.image_size, 2, "a side or (height, width)")
     check_callbacks(estimator.callbacks)
     for cost in estimator.extra_costs:
-        if not (isinstance(cost, (tuple, list)) and len(cost) == 2 and callable(cost[0]) and is_price(cost[1])):
+        if not (isinstance(cost, (tuple, list)) and len(cost) == 2 and callable(cost[0]) and is_pressure(cost[1])):
             raise ValueError(
                 f"extra_costs holds {cost!r}. Give pairs (callable, pressure), the pressure finite and from 0 up."
             )
@@ -79,7 +79,7 @@ def history_columns(extra_costs, validated):
     return {*measured, *name_extra_costs(extra_costs)}
 
 
-def is_price(value):
+def is_pressure(value):
     return isinstance(value, Real) and np.isfinite(value) and value >= 0
 
 

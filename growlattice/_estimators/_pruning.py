@@ -22,7 +22,7 @@ from ..lattice import Lattice, compact
 from ..lattice._surgery import drop_unreachable_layers, score_norms
 from ._fitted import restored_on_error
 from ._parameters import check_parameters
-from ._report import resources_row
+from ._summary import resources_row
 
 
 def prune_lattice(lattice, is_enough, norms_of, trim_steps, report):

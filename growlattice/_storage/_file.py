@@ -21,7 +21,7 @@ from safetensors.torch import save as tensors_to_bytes
 
 from .._version import __version__
 
-FORMAT = 2
+FORMAT = 3  # in 2, costs and pools were means over the lattice's own size
 SIZE = 8  # bytes that give the header's length
 
 
@@ -74,7 +74,7 @@ def unpack(content, path="the bytes given"):
     try:
         tensors = tensors_from_bytes(content)
     except Exception as error:  # safetensors raises many kinds for what is damaged
-        raise unusable(path, f"it is no whole safetensors file ({error})") from error
+        raise unusable(path, f"it is not a complete safetensors file ({error})") from error
     if digest_of(tensors, header["description"], header["versions"]) != header["digest"]:
         raise unusable(path, "its content is not what was written")
     return tensors, _description(header, path)
@@ -145,7 +145,7 @@ def unusable(path, why, kind=UnusableFile):
 
 @contextmanager
 def other_errors_as_unusable(path):
-    """Say whatever a stranger's description can bring about as one thing, but a lack of memory as what it is."""
+    """Turn any error that a malformed description causes into an UnusableFile; a lack of memory stays what it is."""
     try:
         yield
     except (UnusableFile, MemoryError, torch.OutOfMemoryError):
@@ -181,7 +181,7 @@ def _header(content, path):
     try:
         header = json.loads(content[SIZE:]).get("__metadata__")
     except (ValueError, AttributeError, RecursionError) as error:
-        raise unusable(path, f"it is no whole safetensors file ({error})") from error
+        raise unusable(path, f"it is not a complete safetensors file ({error})") from error
     if not isinstance(header, dict) or not {"format", "versions", "description", "digest"} <= set(header):
         raise unusable(path, "it was not written by growlattice")
     if header["format"] != str(FORMAT):

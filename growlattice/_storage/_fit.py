@@ -1,4 +1,4 @@
-"""A trained lattice in terms of tensors and JSON, and back, with every check that a stranger's file needs."""
+"""A trained lattice in terms of tensors and JSON, and back, with every check that an untrusted file needs."""
 
 import math
 

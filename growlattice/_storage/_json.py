@@ -10,7 +10,7 @@ ARRAY_DTYPES = {
     name: np.dtype(name)
     for name in "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64 object".split()
 }
-LONGEST_TEXT = 10_000_000  # characters of an array, padded
+LONGEST_TEXT = 10_000_000  # characters of a text array, every string padded to the longest
 
 
 def as_json(value):

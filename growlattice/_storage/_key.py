@@ -1,6 +1,6 @@
-"""The key of a fit: a digest of everything that decides what it comes to.
+"""The key of a fit: a digest of everything that decides its result.
 
-What cannot be told from something else is refused, never guessed.
+Values without a reliable identity are an error, so that different fits never share a key.
 """
 
 import ast
@@ -28,7 +28,7 @@ from ._json import as_json
 # What does not change the result, and what the key holds in another form (the seed drawn, the kind of device).
 NOT_IN_KEY = {"callbacks", "checkpoint_seconds", "device", "memory", "random_state", "verbose", "warm_start"}
 DISPLAYS = (PrintLog, ProgressBar, EpochTimer)
-NUMERICAL_ROOMS = ("lattice", "_training", "_estimators")
+HASHED_PACKAGES = ("lattice", "_training", "_estimators")
 NOT_NUMERICAL = {"_sweep.py", "_parameters.py", "_pruning.py"}
 LIBRARIES = {"growlattice", "numpy", "sklearn", "skorch", "torch", "torchvision", *sys.stdlib_module_names} - {
     "__main__"
@@ -45,7 +45,7 @@ IMAGES_AT_ONCE = 4096
 
 
 def fit_key(estimator, form, data, validation, seed, start=None):
-    """The name of a fit: the same for two fits that come to the same, another for any other.
+    """The name of a fit: the same for two fits with the same result, another for any other.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def fit_key(estimator, form, data, validation, seed, start=None):
 
 
 def deciding_callbacks(callbacks):
-    """The skorch callbacks that may change what a fit comes to: all but displays."""
+    """The skorch callbacks that may change the result of a fit: all but displays."""
     return [
         callback
         for callback in unnamed(callbacks)
@@ -130,7 +130,7 @@ class _Identification:
 
     def __init__(self):
         self.code = {}  # functions and classes met, with their numbers: each is described once
-        self.open = {}  # ids of the values that the walk is inside of, with their depths
+        self.visiting = {}  # ids of the values that the walk is inside of, with their depths
 
     def of(self, value):
         if isinstance(value, np.generic):
@@ -144,13 +144,13 @@ class _Identification:
                 return ["met", self.code[value]]
             self.code[value] = len(self.code)
             return self._of_function(value) if inspect.isfunction(value) else self._of_class(value)
-        if id(value) in self.open:
-            return ["cycle", self.open[id(value)]]
-        self.open[id(value)] = len(self.open)
+        if id(value) in self.visiting:
+            return ["cycle", self.visiting[id(value)]]
+        self.visiting[id(value)] = len(self.visiting)
         try:
             return self._of_object(value)
         finally:
-            del self.open[id(value)]
+            del self.visiting[id(value)]
 
     def _of_object(self, value):
         kind = type(value)
@@ -212,11 +212,11 @@ class _Identification:
 
         Of a module, that is what it holds under the names of attributes in the function's code.
         """
-        if isinstance(value, ModuleType) and id(value) not in self.open and not _is_installed(value):
-            self.open[id(value)] = len(self.open)
+        if isinstance(value, ModuleType) and id(value) not in self.visiting and not _is_installed(value):
+            self.visiting[id(value)] = len(self.visiting)
             used = sorted(names & vars(value).keys())
             held = [[name, self._of_global(vars(value)[name], function, names)] for name in used]
-            del self.open[id(value)]
+            del self.visiting[id(value)]
             return ["module", value.__name__, held]
         if inspect.isfunction(value) or isinstance(value, type):
             if _root(value) != _root(function) and _is_installed(value):
@@ -291,9 +291,9 @@ def _constant_identity(value):
 
 @lru_cache
 def code_version():
-    """A digest of the code that decides what a fit comes to, whatever its comments, docstrings and layout."""
+    """A digest of the code that decides the result of a fit, whatever its comments, docstrings and layout."""
     digest = hashlib.blake2b(digest_size=16)
-    for room in NUMERICAL_ROOMS:
+    for room in HASHED_PACKAGES:
         folder = files("growlattice").joinpath(room)
         for file in sorted(folder.iterdir(), key=lambda file: file.name):
             if file.name.endswith(".py") and file.name not in NOT_NUMERICAL:

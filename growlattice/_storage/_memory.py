@@ -96,7 +96,7 @@ class Entry:
             self._remove_leftovers()
 
     def discard_checkpoint(self):
-        """Drop the checkpoint of a fit that came to an end which its key does not know."""
+        """Delete the checkpoint: the fit is finished, or a callback of scikit-learn, unknown to the key, ended it."""
         with suppress(OSError):  # there may be none, or the folder may be read-only
             os.unlink(self.checkpoint)
 

@@ -1,4 +1,4 @@
-"""Training images in shuffled batches, sliced where the network is.
+"""Batches of training images, shuffled, sliced where the network is.
 
 On the CPU the caller's array is sliced as it lies, so that bytes stay bytes until a batch is taken; to another device
 it was copied once. There are no worker processes and no work per image.

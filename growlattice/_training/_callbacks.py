@@ -1,4 +1,4 @@
-"""What skorch's callbacks find here: which are refused, which are built in, and what ends training."""
+"""skorch's callbacks: those that are refused, those that are built in, and those that end training."""
 
 import inspect
 

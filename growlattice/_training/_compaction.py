@@ -1,4 +1,4 @@
-"""What training goes on without: channels, layers and trailing steps that are no longer used under their prices."""
+"""Removing channels, layers and trailing steps during training, when they are no longer used under their prices."""
 
 import torch
 
@@ -10,10 +10,10 @@ UNUSED = 0.01  # time-selection weight of a step and all after it, for every ima
 
 
 def compact_net(net, trim_steps=True):
-    """Let a net's training go on without what its pressures have left unused.
+    """Remove from a net in training the channels, layers and trailing steps that are no longer used.
 
-    The bar for channels falls with the learning rate: what training cannot make up for any more has to be nearer to
-    zero to go. Steps wait for the full price, because a lattice takes its time only once it has learned something.
+    A channel goes below a threshold that falls with the learning rate: late updates are too small to make up for a
+    removal. Steps go only once prices are full: early in training the lattice has not learned to use them.
 
     Parameters
     ----------

@@ -117,9 +117,9 @@ def worker_number(process=None, thread=None):
 def cpu_threads(n_threads):
     """Compute with so many threads on the CPU while inside; None leaves the number as it is.
 
-    A thread of Python has a number of its own, so fits beside each other do not disturb one another. But torch lets a
-    thread that is new to it begin with the number that was set last in any thread, which may be that of a fit: such a
-    thread is left with the number from before the first of the fits that run.
+    torch keeps a number for each thread of Python, so fits beside each other do not disturb one another. But a thread
+    that is new to torch inherits the number that was set last in any thread, possibly by a running fit: such a thread
+    is left with the number from before the first of the running fits.
     """
     with _THREADS.lock:
         before = torch.get_num_threads()

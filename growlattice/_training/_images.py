@@ -1,4 +1,4 @@
-"""What people have as X, made into one array of images with channels first: functions, each for one kind of X.
+"""Reading any X into one array of images with channels first: functions, each for one kind of X.
 
 An array keeps its dtype where torch can hold it, and is a view of the caller's wherever no pixel has to change.
 """

@@ -108,17 +108,17 @@ def collect(lattice, images, read, conv_dtype=None):
     -------
     ndarray of shape (n_images, ...)
     """
-    whole, waiting = None, []  # a part is copied while the next batch computes
+    gathered, waiting = None, []  # a part is copied while the next batch computes
     for rows, output in outputs(lattice, images, conv_dtype):
         waiting.append((rows, read(output)))
-        if whole is None:  # filled in place: kept parts would scatter over the heap and hold it
+        if gathered is None:  # filled in place: kept parts would scatter over the heap and hold it
             part = waiting[0][1]
-            whole = np.empty((len(images), *part.shape[1:]), part[:0].cpu().numpy().dtype)
+            gathered = np.empty((len(images), *part.shape[1:]), part[:0].cpu().numpy().dtype)
         elif len(waiting) > 1:
-            _store(whole, *waiting.pop(0))
+            _store(gathered, *waiting.pop(0))
     for rows, part in waiting:
-        _store(whole, rows, part)
-    return whole
+        _store(gathered, rows, part)
+    return gathered
 
 
 def measure(lattice, data, conv_dtype=None):
@@ -163,5 +163,5 @@ def _is_out_of_memory(error):
     return on_cpu or isinstance(error, (torch.OutOfMemoryError, MemoryError))
 
 
-def _store(whole, rows, part):
-    whole[rows] = part.cpu().numpy()
+def _store(gathered, rows, part):
+    gathered[rows] = part.cpu().numpy()

@@ -1,4 +1,4 @@
-"""The skorch net that trains a lattice: one loss seam, one schedule, no synchronization between batches.
+"""The skorch net that trains a lattice: loss, schedule and compaction, without waiting for a GPU between batches.
 
 The schedule is a function of how far training has come, and the random generators of an epoch are a function of the
 seed and the epoch, so the net keeps no state but weights, optimizer and history.
@@ -13,7 +13,7 @@ from skorch import NeuralNet
 from skorch.callbacks import LRScheduler
 
 from ..lattice import breadth_cost, depth_cost, error_cost, time_cost
-from ..lattice._costs import weighted_mean
+from ..lattice._costs import REFERENCE_STEPS, weighted_mean
 from ..lattice._surgery import cut_state, cut_tensors, score_norms
 from ._callbacks import default_callbacks
 from ._device import PRECISIONS, choose_precision
@@ -119,7 +119,7 @@ class LatticeNet(NeuralNet):
         return PRECISIONS[choose_precision(self.precision, torch.device(self.device))][1]
 
     def __getstate__(self):
-        # The module that skorch was made from is the fitted one too, and skorch moves only the latter off a lost GPU.
+        # `module` and `module_` are the same object; skorch remaps only `module_` where the GPU is missing.
         state = super().__getstate__() | {"module": None}
         return {name: value for name, value in state.items() if name not in ("sums_", "tail_weights_", "score_norms_")}
 
@@ -129,7 +129,7 @@ class LatticeNet(NeuralNet):
 
     def initialize_optimizer(self, *args, **kwargs):
         super().initialize_optimizer(*args, **kwargs)
-        # A state that a callback loads may belong to a lattice of another stored form, which is loaded before it.
+        # A callback may have loaded a lattice with other channels: the state to load belongs to its parameters.
         self.optimizer_.register_load_state_dict_pre_hook(lambda optimizer, _: self.update_parameters())
         return self
 
@@ -215,12 +215,12 @@ class LatticeNet(NeuralNet):
         if not training:
             return error
         costs = self.space_costs() if self.pressures["breadth"] or self.pressures["depth"] else {}
-        costs["time"] = time_cost(y_pred.weights, self.module_.n_steps, sample_weight)
+        costs["time"] = time_cost(y_pred.weights, sample_weight)
         extras = {name: _scalar(cost(self.module_, y_pred), name) for name, cost in self.extra_costs.items()}
         costs |= extras
         loss = error + self.ramp_ * sum(price * costs[name] for name, price in self.pressures.items() if price)
         if self.pressures["time"]:
-            self._follow_time(y_pred)
+            self._track_step_use(y_pred)
         self._add_up(
             len(labels),
             {
@@ -259,7 +259,7 @@ class LatticeNet(NeuralNet):
             self.sums_[name] = self.sums_.get(name, 0.0) + mean.detach() * n_images
 
     @torch.no_grad()
-    def _follow_time(self, output):
+    def _track_step_use(self, output):
         """Keep what says which trailing steps can go: the largest weight of each and all after it, and the norms."""
         tail_weights = output.weights.flip(1).cumsum(1).flip(1)
         self.tail_weights_ = torch.maximum(self.tail_weights_, tail_weights.amax(0))
@@ -273,7 +273,7 @@ class LatticeNet(NeuralNet):
         means = dict(zip(means, torch.stack([mean.float() for mean in means.values()]).tolist(), strict=True))
         check_finite(means, len(self.history), self.lr)
         self._record(means)
-        self.history.record("time_used", means["time"] * self.module_.n_steps)
+        self.history.record("time_used", means["time"] * REFERENCE_STEPS)
 
     def _record(self, numbers):
         """Write numbers of the epoch into the history and, as skorch does, whether they are the best so far."""

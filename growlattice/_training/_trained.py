@@ -1,4 +1,4 @@
-"""What training comes to: all that a fitted estimator, a file or a checkpoint holds beside the parameters."""
+"""The result of training: all that a fitted estimator, a file or a checkpoint holds beside the parameters."""
 
 from dataclasses import dataclass, field
 

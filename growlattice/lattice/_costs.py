@@ -1,12 +1,17 @@
 """The four costs of Butkus, Garzón Gupta and Kriegeskorte (2026), section 3.3: tensors in, a scalar out.
 
-Every cost is without unit and about 1 for a fresh lattice of full size, whatever its number of classes, channels,
-layers and steps, so that one set of pressures means the same thing everywhere. Nothing here holds state.
+Every cost is without unit and about 1 for a fresh lattice of the reference size. Prices depend on the rank of a
+channel, the height of a layer and the number of a step alone, so raising `max_channels`, `max_layers` or `max_steps`
+does not change what the parts that are there already cost. Nothing here holds state.
 """
 
 import math
 
 import torch
+
+# The unit of prices, magnitudes, the pool of divisive normalization and the scores of time selection. It is the
+# estimators' default size, at which the other defaults were measured.
+REFERENCE_CHANNELS, REFERENCE_LAYERS, REFERENCE_STEPS = 16, 4, 4
 
 
 def error_cost(log_probas, labels, sample_weight=None):
@@ -41,19 +46,20 @@ def error_cost(log_probas, labels, sample_weight=None):
 
 
 def breadth_cost(magnitude, position_power):
-    """Mean over layers of the channels' magnitudes, the dearer the lower a channel ranks in its layer.
+    """The channels' magnitudes, the dearer the lower a channel ranks in its layer, summed over layers.
 
     Parameters
     ----------
     magnitude : tensor of shape (n_layers, n_channels)
-        Mean absolute weight of each channel, 1 on average at initialization.
+        Of each channel, 1 on average in a fresh lattice of the reference size.
     position_power : float
         How sharply the price rises with rank; 0 charges every channel alike.
 
     Returns
     -------
     tensor of shape ()
-        The ranks are a constant for the gradient.
+        In units of a fresh lattice of the reference size, of 4 layers of 16 channels. The ranks are a constant for the
+        gradient.
 
     References
     ----------
@@ -61,26 +67,30 @@ def breadth_cost(magnitude, position_power):
 
     Examples
     --------
-    >>> breadth_cost(torch.tensor([[0.0, 2.0]]), position_power=1)  # (1/2 * 2 + 1 * 0) / (1/2 + 1)
-    tensor(0.6667)
+    >>> breadth_cost(torch.tensor([[0.0, 2.0]]), position_power=0)  # 2 of 16 channels' worth, in one of 4 layers
+    tensor(0.0312)
+    >>> breadth_cost(torch.ones(4, 16), position_power=4)
+    tensor(1.)
     """
     ranked = magnitude.sort(dim=1, descending=True).values
-    return (ranked @ _shares(ranked, position_power)).mean()
+    prices = _position_prices(ranked, REFERENCE_CHANNELS, position_power)
+    return (ranked @ prices).sum() / REFERENCE_LAYERS
 
 
 def depth_cost(magnitude, position_power):
-    """Mean magnitude of the layers, the dearer the higher a layer stands.
+    """Magnitude of the layers, the dearer the higher a layer stands.
 
     Parameters
     ----------
     magnitude : tensor of shape (n_layers, n_channels)
-        Mean absolute weight of each channel, 1 on average at initialization.
+        Of each channel, 1 on average in a fresh lattice of the reference size.
     position_power : float
         How sharply the price rises with depth; 0 charges every layer alike.
 
     Returns
     -------
     tensor of shape ()
+        In units of a fresh lattice of the reference size, of 4 layers of 16 channels.
 
     References
     ----------
@@ -88,29 +98,27 @@ def depth_cost(magnitude, position_power):
 
     Examples
     --------
-    >>> depth_cost(torch.tensor([[1.0, 1.0], [4.0, 0.0]]), position_power=1)  # (1/2 * 1 + 1 * 2) / (1/2 + 1)
-    tensor(1.6667)
+    >>> depth_cost(torch.tensor([[8.0, 8.0], [16.0, 0.0]]), position_power=1)  # (1 + 2) of 1 + 2 + 3 + 4
+    tensor(0.3000)
     """
-    layers = magnitude.mean(dim=1)
-    return layers @ _shares(layers, position_power)
+    layers = magnitude.sum(dim=1) / REFERENCE_CHANNELS
+    return layers @ _position_prices(layers, REFERENCE_LAYERS, position_power)
 
 
-def time_cost(weights, n_steps=None, sample_weight=None):
-    """Expected step under the time-selection weights, as a share of all steps.
+def time_cost(weights, sample_weight=None):
+    """Expected step under the time-selection weights, in units of the 4 steps of the reference size.
 
     Parameters
     ----------
     weights : tensor of shape (n_images, n_steps)
         Time-selection weights; each row sums to 1.
-    n_steps : int, default=None
-        Steps of the lattice before any were removed; by default as many as there are weights.
     sample_weight : tensor of shape (n_images,), default=None
         Weight of each image, 1 on average over the training set.
 
     Returns
     -------
     tensor of shape ()
-        Between 1 / n_steps and 1.
+        Between 1/4 and n_steps/4.
 
     References
     ----------
@@ -118,11 +126,11 @@ def time_cost(weights, n_steps=None, sample_weight=None):
 
     Examples
     --------
-    >>> time_cost(torch.tensor([[0.5, 0.5], [0.0, 1.0]]))  # steps 1.5 and 2, of 2
-    tensor(0.8750)
+    >>> time_cost(torch.tensor([[0.5, 0.5], [0.0, 1.0]]))  # steps 1.5 and 2
+    tensor(0.4375)
     """
     steps = torch.arange(1, weights.shape[1] + 1, device=weights.device, dtype=weights.dtype)
-    return weighted_mean(weights @ steps, sample_weight) / (n_steps or weights.shape[1])
+    return weighted_mean(weights @ steps, sample_weight) / REFERENCE_STEPS
 
 
 def weighted_mean(values, sample_weight=None):
@@ -130,8 +138,9 @@ def weighted_mean(values, sample_weight=None):
     return values.mean() if sample_weight is None else (values * sample_weight).mean()
 
 
-def _shares(values, position_power):
-    """Prices (position / n) ** position_power along the last axis, scaled to sum to 1."""
-    n = values.shape[-1]
-    prices = (torch.arange(1, n + 1, device=values.device, dtype=values.dtype) / n) ** position_power
-    return prices / prices.sum()
+def _position_prices(values, n_reference, position_power):
+    """Prices proportional to position ** position_power along the last axis, those up to the reference summing to 1."""
+    n_positions = max(values.shape[-1], n_reference)
+    prices = torch.arange(1, n_positions + 1, device=values.device, dtype=values.dtype) / n_reference
+    prices = prices**position_power
+    return prices[: values.shape[-1]] / prices[:n_reference].sum()

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from ._costs import REFERENCE_CHANNELS, REFERENCE_LAYERS, REFERENCE_STEPS
 from ._operations import add_normalized, convolve, convolve_together, divisive_normalization, standard_normal_like
 
 SELECTOR_HIDDEN = 64
@@ -136,29 +137,29 @@ class Lattice(nn.Module):
         -------
         LatticeOutput
         """
-        dtype, pool = self.pixel_mean.dtype, self.n_channels
+        dtype = self.pixel_mean.dtype
         conv_dtype = conv_dtype or dtype
         kernels = self._cast_kernels(conv_dtype)
         images = ((images.to(dtype) - self.pixel_mean) / self.pixel_std).to(conv_dtype)
         # The image does not change, so neither does what it drives in the first layer.
         first_drive = convolve(convolve(images, *kernels["input"]), *kernels["bottom_up", 0])
-        first_drive = divisive_normalization(first_drive.to(dtype), pool)
+        first_drive = divisive_normalization(first_drive.to(dtype))
         hidden, before, activity = [torch.zeros_like(first_drive[:, :1])] * len(self.bottom_up), None, []
         for step in range(self.steps_left):
-            active, drives = [], []  # of each layer; what it drives in its readers, by their names
+            active, drives = [], []  # of each layer; results of its outgoing kernels, by their names
             for layer in range(len(self.bottom_up)):
                 if layer:
-                    state = add_normalized(hidden[layer], drives[-1]["bottom_up", layer], pool)
+                    state = add_normalized(hidden[layer], drives[-1]["bottom_up", layer])
                 else:
                     state = hidden[layer] + first_drive
                 if before is not None:
-                    state = add_normalized(state, _recurrent_drive(before, layer), pool)
+                    state = add_normalized(state, _recurrent_drive(before, layer))
                 if noise:
                     state = state + noise * standard_normal_like(state, generator)
                 hidden[layer] = state
                 active.append(torch.relu(state))
-                readers = self._readers(layer, bottom_up_only=step == self.steps_left - 1)
-                drives.append(_drive(active[-1].to(conv_dtype), readers, kernels))
+                outgoing = self._outgoing_kernels(layer, bottom_up_only=step == self.steps_left - 1)
+                drives.append(_drive(active[-1].to(conv_dtype), outgoing, kernels))
             activity.append(torch.cat([layer.mean(dim=(2, 3)) for layer in active], dim=1))
             before = drives
         return self._read_out(torch.stack(activity, dim=1))  # (n_images, steps_left, channels of all layers)
@@ -177,7 +178,7 @@ class Lattice(nn.Module):
         return self(images).log_probas
 
     def channel_magnitude(self, connections=CONNECTIONS):
-        """Mean absolute weight of the kernels that write each channel, in units of its expectation at initialization.
+        """Summed absolute weight of the kernels that write each channel, in units of a fresh lattice of reference size.
 
         Parameters
         ----------
@@ -190,11 +191,11 @@ class Lattice(nn.Module):
             0 for channels that were removed.
         """
         rows = []
-        fan_in = self.n_channels * self.kernel_size**2  # of every uncut kernel between layers
+        fan_in = REFERENCE_CHANNELS * self.kernel_size**2
         for layer, bottom_up in enumerate(self.bottom_up):
             kernels = [getattr(self, name)[layer].weight for name in connections if layer < len(getattr(self, name))]
             kernels = kernels or [bottom_up.weight[:, :0]]
-            n_recurrent = 2 if layer < self.n_layers - 1 else 1
+            n_recurrent = 2 if layer < REFERENCE_LAYERS - 1 else 1
             expected = (BOTTOM_UP_GAIN + n_recurrent * RECURRENT_GAIN) * (2 * fan_in / math.pi) ** 0.5
             rows.append(torch.cat(kernels, dim=1).abs().sum(dim=(1, 2, 3)) / expected)
         return self._spread(torch.cat(rows))
@@ -280,7 +281,7 @@ class Lattice(nn.Module):
             for place, convolution in convolutions.items()
         }
 
-    def _readers(self, layer, bottom_up_only):
+    def _outgoing_kernels(self, layer, bottom_up_only):
         """Names of the kernels that read a layer: bottom-up to the next, lateral, and top-down to the one below."""
         above = [("bottom_up", layer + 1)] if layer + 1 < len(self.bottom_up) else []
         if bottom_up_only:
@@ -288,12 +289,13 @@ class Lattice(nn.Module):
         return [*above, ("lateral", layer), *([("top_down", layer - 1)] if layer else [])]
 
     def _read_out(self, activity):
-        """What the activity of the stored form says, in the logical form."""
+        """The output in the logical form, from the activity of the channels and steps that are left."""
         removed = self.n_steps - self.steps_left
         with _without_autocast(activity.device.type):  # a caller's; here it would only lose precision
             log_probas = functional.log_softmax(self.readout(activity), dim=2)
             scores = self.score_norm * functional.normalize(self._scores(activity), dim=1)
-            log_weights = functional.log_softmax(self.temperature * scores, dim=1)
+            scale = self.temperature * (self.n_steps / REFERENCE_STEPS) ** 0.5  # as in time_selection_weights
+            log_weights = functional.log_softmax(scale * scores, dim=1)
         activity = self._spread(activity)
         if removed:
             repeated = log_probas[:, -1:].expand(-1, removed, -1)
@@ -312,16 +314,16 @@ class Lattice(nn.Module):
     def _spread(self, values):
         """Values of the channels left, on the last axis, as layers by channels with zeros for those removed."""
         if values.shape[-1] < self.n_layers * self.n_channels:
-            whole = values.new_zeros(*values.shape[:-1], self.n_layers * self.n_channels)
-            values = whole.index_copy(values.dim() - 1, self.channel_index, values)
+            full = values.new_zeros(*values.shape[:-1], self.n_layers * self.n_channels)
+            values = full.index_copy(values.dim() - 1, self.channel_index, values)
         return values.unflatten(-1, (self.n_layers, self.n_channels))
 
     @torch.no_grad()
     def _initialize(self, generator):
         """Draw the weights: normal kernels of variance gain**2 / fan-in, uniform readouts, no biases.
 
-        All steps begin with the same weight, for every image. Scores that begin near zero would be normalized to
-        anything, and differ between images for no reason.
+        All steps begin with the same weight, for every image: normalizing scores near zero would turn noise into
+        arbitrary differences between images.
         """
         self.pixel_mean.zero_()
         self.pixel_std.fill_(1.0)
@@ -357,12 +359,12 @@ def _convolutions(n_ins, n_outs, kernel_size, bias=False):
     )
 
 
-def _drive(active, readers, kernels):
-    """What a layer's activity drives in each of its readers, by name."""
-    if torch.is_grad_enabled() or len(readers) < 2:
-        return {reader: convolve(active, *kernels[reader]) for reader in readers}
-    drives = convolve_together(active, [kernels[reader] for reader in readers])
-    return dict(zip(readers, drives, strict=True))
+def _drive(active, outgoing, kernels):
+    """Results of a layer's outgoing kernels, by their names."""
+    if torch.is_grad_enabled() or len(outgoing) < 2:
+        return {name: convolve(active, *kernels[name]) for name in outgoing}
+    drives = convolve_together(active, [kernels[name] for name in outgoing])
+    return dict(zip(outgoing, drives, strict=True))
 
 
 def _recurrent_drive(drives, layer):

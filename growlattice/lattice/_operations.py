@@ -6,17 +6,17 @@ Section 3.2 of Butkus, Garzón Gupta and Kriegeskorte (2026). Functions of tenso
 import torch
 from torch.nn import functional
 
+from ._costs import REFERENCE_CHANNELS, REFERENCE_STEPS
 
-def divisive_normalization(drive, n_channels):
-    """Divide each channel by one plus the mean magnitude over channels at the same pixel.
+
+def divisive_normalization(drive):
+    """Divide each channel by one plus a 16th of the summed magnitude of all channels at the same pixel.
 
     Parameters
     ----------
     drive : tensor of shape (n_images, n_kept, height, width)
-        Input to a layer.
-    n_channels : int
-        Channels to average over. Those of a compacted layer that were removed count as zeros, so this may be more than
-        `n_kept`.
+        Input to a layer: the result of its convolutions. The pool is the sum over the reference number of channels,
+        16, however many there are, so channels that are silent or removed make no difference.
 
     Returns
     -------
@@ -24,14 +24,14 @@ def divisive_normalization(drive, n_channels):
 
     Examples
     --------
-    >>> drive = torch.tensor([3.0, -1.0]).reshape(1, 2, 1, 1)
-    >>> divisive_normalization(drive, n_channels=2).flatten()  # 3 / (1 + 2), -1 / (1 + 2)
-    tensor([ 1.0000, -0.3333])
+    >>> drive = torch.tensor([24.0, -8.0]).reshape(1, 2, 1, 1)
+    >>> divisive_normalization(drive).flatten()  # 24 / (1 + 32 / 16), -8 / (1 + 32 / 16)
+    tensor([ 8.0000, -2.6667])
     """
-    return drive / (1 + drive.abs().sum(dim=1, keepdim=True) / n_channels)
+    return drive / (1 + drive.abs().sum(dim=1, keepdim=True) / REFERENCE_CHANNELS)
 
 
-def add_normalized(hidden, drive, n_channels):
+def add_normalized(hidden, drive):
     """Add a normalized drive to a hidden state, in the precision of the hidden state.
 
     Parameters
@@ -39,35 +39,33 @@ def add_normalized(hidden, drive, n_channels):
     hidden : tensor of shape (n_images, n_kept, height, width) or (n_images, 1, height, width)
     drive : tensor of shape (n_images, n_kept, height, width)
         Of the same dtype or a narrower one.
-    n_channels : int
-        See :func:`divisive_normalization`.
 
     Returns
     -------
     tensor of shape (n_images, n_kept, height, width)
-        ``hidden + divisive_normalization(drive, n_channels)``.
+        ``hidden + divisive_normalization(drive)``.
     """
-    return _AddNormalized.apply(hidden, drive, n_channels)[0]
+    return _AddNormalized.apply(hidden, drive)[0]
 
 
 class _AddNormalized(torch.autograd.Function):
-    """The sum and, beside it, the scale r = 1 / (1 + sum |x| / n) of the drive x.
+    """The sum and, beside it, the scale r = 1 / (1 + sum |x| / 16) of the drive x.
 
-    A gradient g comes back to the drive as (g - sign(x) r sum(g x) / n) r. By hand, because automatic differentiation
+    A gradient g comes back to the drive as (g - sign(x) r sum(g x) / 16) r. By hand, because automatic differentiation
     goes over the activations twice as often.
     """
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(hidden, drive, n_channels):
+    def forward(hidden, drive):
         total = drive.abs().sum(dim=-3, keepdim=True, dtype=hidden.dtype)
-        scale = total.div_(n_channels).add_(1).reciprocal_()
+        scale = total.div_(REFERENCE_CHANNELS).add_(1).reciprocal_()
         return torch.addcmul(hidden, drive, scale), scale
 
     @staticmethod
     def setup_context(ctx, inputs, output):
-        hidden, drive, ctx.n_channels = inputs
+        hidden, drive = inputs
         ctx.hidden_shape = hidden.shape
         ctx.save_for_backward(drive, output[1])
         ctx.mark_non_differentiable(output[1])
@@ -78,18 +76,20 @@ class _AddNormalized(torch.autograd.Function):
         if (
             torch.is_grad_enabled()
         ):  # for second derivatives: nothing in place, and the scale as a function of the drive
-            scale = 1 / (1 + drive.abs().sum(dim=-3, keepdim=True, dtype=gradient.dtype) / ctx.n_channels)
-            pull = -scale * (gradient * drive).sum(dim=-3, keepdim=True) / ctx.n_channels
+            scale = 1 / (1 + drive.abs().sum(dim=-3, keepdim=True, dtype=gradient.dtype) / REFERENCE_CHANNELS)
+            pull = -scale * (gradient * drive).sum(dim=-3, keepdim=True) / REFERENCE_CHANNELS
             to_drive = (gradient + drive.sign() * pull) * scale
         else:
-            pull = (gradient * drive).sum(dim=-3, keepdim=True).mul_(scale).div_(-ctx.n_channels)
+            pull = (gradient * drive).sum(dim=-3, keepdim=True).mul_(scale).div_(-REFERENCE_CHANNELS)
             to_drive = torch.addcmul(gradient, drive.sign(), pull).mul_(scale)
         to_hidden = gradient.sum_to_size(ctx.hidden_shape) if ctx.needs_input_grad[0] else None
-        return to_hidden, to_drive.to(drive.dtype), None
+        return to_hidden, to_drive.to(drive.dtype)
 
 
 def time_selection_weights(scores, temperature):
-    """Logarithm of ``softmax(temperature * scores / |scores|)`` over steps.
+    """Logarithm of ``softmax(temperature * sqrt(n_steps / 4) * scores / |scores|)`` over steps.
+
+    The root keeps the size of a single score, whatever the number of steps: it is 1 for 4 steps, the reference.
 
     Parameters
     ----------
@@ -102,7 +102,8 @@ def time_selection_weights(scores, temperature):
     -------
     tensor of shape (n_images, n_steps)
     """
-    return functional.log_softmax(temperature * functional.normalize(scores, dim=1), dim=1)
+    scale = (scores.shape[1] / REFERENCE_STEPS) ** 0.5
+    return functional.log_softmax(temperature * scale * functional.normalize(scores, dim=1), dim=1)
 
 
 def standard_normal_like(tensor, generator):

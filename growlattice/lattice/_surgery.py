@@ -83,8 +83,8 @@ def cut_state(lattice, mask, steps_left, score_norm=None):
 def score_norms(output):
     """Norm of the time-selection scores of the first 1, 2, ... steps.
 
-    A score counts by its share of the norm over all steps. When steps are removed, their share is kept as this norm of
-    those left, so that the ratios between the weights of these stay the same.
+    Scores are normalized over all steps. When trailing steps are removed, those left are scaled to the norm that they
+    had among all, so that the ratios between their weights stay the same.
 
     Parameters
     ----------

@@ -26,7 +26,7 @@ def test_attributes_describe_the_fitted_lattice(small, make_small):
     assert set(clf.costs_) == {"error", "breadth", "depth", "time"}
     truth = clf.predict_proba(X)[np.arange(len(y)), y]
     assert clf.costs_["error"] == pytest.approx(-np.log(truth).mean() / np.log(2), rel=1e-4)
-    assert clf.costs_["time"] == pytest.approx(clf.time_used_ / 3)
+    assert clf.costs_["time"] == pytest.approx(clf.time_used_ / 4)
 
 
 def test_history_has_a_row_for_each_epoch(small, make_small):
@@ -35,7 +35,7 @@ def test_history_has_a_row_for_each_epoch(small, make_small):
         "epoch", "accuracy", "train_loss", "error", "breadth", "depth", "time", "time_used", "dur"
     }  # fmt: skip
     assert history["epoch"].tolist() == [1, 2, 3]
-    np.testing.assert_allclose(history["time_used"], 3 * history["time"], rtol=1e-6)
+    np.testing.assert_allclose(history["time_used"], 4 * history["time"], rtol=1e-6)
     assert history.drop(columns="dur").notna().all(axis=None)
 
 

@@ -59,7 +59,9 @@ def test_the_cheaper_order_of_removal_is_taken(first):
     assert prune_lattice(lattice, is_enough, norms_of, False, lambda line: None).steps_left == 3
 
 
-PRESSURES = dict(breadth_pressure=3.0, depth_pressure=3.0, max_channels=8, max_layers=3, max_epochs=12, random_state=0)
+PRESSURES = dict(
+    breadth_pressure=100.0, depth_pressure=40.0, max_channels=8, max_layers=3, max_epochs=12, random_state=0
+)
 
 
 def test_a_fit_loses_what_its_pressures_empty_and_stays_as_accurate(pressed, digits):

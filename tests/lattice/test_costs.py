@@ -5,6 +5,9 @@ import torch
 
 from growlattice.lattice import breadth_cost, depth_cost, error_cost, time_cost
 
+from .. import reference
+from ..lattices import fresh_lattice, make_images
+
 
 def uniform(*shape, seed=0):
     return torch.rand(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
@@ -29,13 +32,120 @@ def test_error_cost_weighs_images():
     assert error_cost(log_probas, torch.tensor([0, 1]), weights).item() == pytest.approx(expected)
 
 
-def test_breadth_cost_by_hand():
-    # layer 1 ranks 3, 2, 1 and layer 2 ranks 4, 0, 0 at prices 1/9, 4/9, 1
-    magnitude = torch.tensor([[1.0, 3.0, 2.0], [0.0, 0.0, 4.0]])
-    prices = [1 / 9, 4 / 9, 1]
-    first = (3 * prices[0] + 2 * prices[1] + 1 * prices[2]) / sum(prices)
-    second = 4 * prices[0] / sum(prices)
-    assert breadth_cost(magnitude, position_power=2).item() == pytest.approx((first + second) / 2)
+# Sums of the prices rank ** power over 16 ranks and height ** power over 4 layers.
+RANKS, HEIGHTS = {0: 16, 1: 136, 4: 243_848}, {0: 4, 1: 10, 4: 354}
+BELOW = torch.tensor([[1.0, 3.0, 2.0], [0.0, 0.0, 4.0]], dtype=torch.float64)  # 2 layers of 3 channels
+AT = torch.arange(1.0, 5, dtype=torch.float64)[:, None].expand(4, 16)  # every channel of layer l is l
+ABOVE = torch.ones(6, 20, dtype=torch.float64)
+
+
+@pytest.mark.parametrize(
+    "magnitude, power, expected",
+    [
+        (BELOW, 0, (3 + 2 + 1 + 4) / RANKS[0] / 4),
+        (BELOW, 1, (3 * 1 + 2 * 2 + 1 * 3 + 4 * 1) / RANKS[1] / 4),
+        (BELOW, 4, (3 * 1 + 2 * 16 + 1 * 81 + 4 * 1) / RANKS[4] / 4),
+        (AT, 0, 2.5),
+        (AT, 1, 2.5),
+        (AT, 4, 2.5),
+        (ABOVE, 0, 6 / 4 * 20 / RANKS[0]),
+        (ABOVE, 1, 6 / 4 * 210 / RANKS[1]),
+        (ABOVE, 4, 6 / 4 * 722_666 / RANKS[4]),
+    ],
+)
+def test_breadth_cost_by_hand(magnitude, power, expected):
+    assert breadth_cost(magnitude, position_power=power).item() == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "magnitude, power, expected",
+    [
+        (BELOW, 0, (6 * 1 + 4 * 1) / 16 / HEIGHTS[0]),
+        (BELOW, 1, (6 * 1 + 4 * 2) / 16 / HEIGHTS[1]),
+        (BELOW, 4, (6 * 1 + 4 * 16) / 16 / HEIGHTS[4]),
+        (AT, 0, 2.5),
+        (AT, 1, (1 + 4 + 9 + 16) / HEIGHTS[1]),
+        (AT, 4, (1 * 1 + 16 * 2 + 81 * 3 + 256 * 4) / HEIGHTS[4]),
+        (ABOVE, 0, 1.25 * 6 / HEIGHTS[0]),
+        (ABOVE, 1, 1.25 * 21 / HEIGHTS[1]),
+        (ABOVE, 4, 1.25 * 2275 / HEIGHTS[4]),
+    ],
+)
+def test_depth_cost_by_hand(magnitude, power, expected):
+    assert depth_cost(magnitude, position_power=power).item() == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "weights, expected",
+    [
+        ([[0.25, 0.75]], 1.75 / 4),
+        ([[0.25, 0.25, 0.5], [1.0, 0.0, 0.0]], (2.25 + 1) / 2 / 4),
+        ([[0.25, 0.25, 0.25, 0.25]], 2.5 / 4),
+        ([[0.0, 0.0, 0.0, 1.0]], 1.0),
+        ([[0.0, 0.0, 0.0, 0.0, 0.0, 1.0], [0.0, 0.5, 0.0, 0.0, 0.5, 0.0]], (6 + 3.5) / 2 / 4),
+    ],
+)
+def test_time_cost_by_hand(weights, expected):
+    assert time_cost(torch.tensor(weights)).item() == pytest.approx(expected)
+
+
+def test_time_cost_weighs_images():
+    weights = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    assert time_cost(weights, torch.tensor([1.5, 0.5])).item() == pytest.approx((1.5 * 1 + 0.5 * 2) / 2 / 4)
+
+
+SIZES = pytest.mark.parametrize("n_layers, n_channels", [(2, 3), (4, 16), (6, 20), (1, 20), (6, 1)])
+
+
+@SIZES
+@pytest.mark.parametrize("power", [0.0, 1.0, 2.5, 4.0])
+def test_space_costs_equal_naive_reference(n_layers, n_channels, power):
+    magnitude = uniform(n_layers, n_channels)
+    for cost in (breadth_cost, depth_cost):
+        expected = getattr(reference, cost.__name__)(magnitude.tolist(), power)
+        assert cost(magnitude, power).item() == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("n_steps", [1, 2, 4, 6])
+def test_time_cost_equals_naive_reference(n_steps):
+    weights = uniform(5, n_steps).softmax(dim=1)
+    assert time_cost(weights).item() == pytest.approx(reference.time_cost(weights.tolist()), rel=1e-12)
+
+
+@pytest.mark.parametrize("power", [0.0, 1.0, 4.0])
+def test_at_the_reference_size_costs_are_means_over_all_that_there_is(power):
+    magnitude, weights = uniform(4, 16), uniform(5, 4).softmax(dim=1)
+
+    def shares(n):
+        prices = (torch.arange(1, n + 1, dtype=torch.float64) / n) ** power
+        return prices / prices.sum()
+
+    breadth = (magnitude.sort(dim=1, descending=True).values @ shares(16)).mean()
+    depth = magnitude.mean(dim=1) @ shares(4)
+    time = (weights @ torch.arange(1.0, 5, dtype=torch.float64)).mean() / 4
+    torch.testing.assert_close(breadth_cost(magnitude, power), breadth, rtol=1e-12, atol=0)
+    torch.testing.assert_close(depth_cost(magnitude, power), depth, rtol=1e-12, atol=0)
+    torch.testing.assert_close(time_cost(weights), time, rtol=1e-12, atol=0)
+
+
+@SIZES
+@pytest.mark.parametrize("power", [0.0, 4.0])
+def test_channels_and_layers_of_no_magnitude_cost_nothing(n_layers, n_channels, power):
+    magnitude = uniform(n_layers, n_channels)
+    wider = torch.nn.functional.pad(magnitude, (0, 13, 0, 3))
+    for cost in (breadth_cost, depth_cost):
+        torch.testing.assert_close(cost(wider, power), cost(magnitude, power), rtol=1e-12, atol=0)
+
+
+def test_what_a_channel_costs_more_depends_on_its_rank_and_height_alone():
+    for n_layers, n_channels in ((3, 4), (4, 16), (8, 40)):
+        magnitude = torch.zeros(n_layers, n_channels, dtype=torch.float64)
+        magnitude[0, :3], magnitude[2, :2] = torch.tensor([3.0, 2.0, 1.0]), torch.tensor([5.0, 4.0])
+        magnitude.requires_grad_()
+        (breadth_cost(magnitude, 1.0) + depth_cost(magnitude, 4.0)).backward()
+        by_rank, by_height = [r / RANKS[1] / 4 for r in (1, 2, 3)], [h**4 / HEIGHTS[4] / 16 for h in (1, 2, 3)]
+        assert magnitude.grad[0, :3].tolist() == pytest.approx([price + by_height[0] for price in by_rank])
+        assert magnitude.grad[2, :2].tolist() == pytest.approx([price + by_height[2] for price in by_rank[:2]])
 
 
 def test_breadth_cost_does_not_depend_on_the_order_of_channels():
@@ -46,35 +156,44 @@ def test_breadth_cost_does_not_depend_on_the_order_of_channels():
 def test_breadth_cost_takes_ranks_as_constant():
     magnitude = torch.tensor([[0.2, 0.9]], requires_grad=True)
     breadth_cost(magnitude, position_power=1).backward()
-    # the weaker channel ranks second and pays 1 against 1/2
-    assert magnitude.grad.tolist()[0] == pytest.approx([1 / 1.5, 0.5 / 1.5])
+    # the weaker channel ranks second and pays 2 against 1
+    assert magnitude.grad.tolist()[0] == pytest.approx([2 / 136 / 4, 1 / 136 / 4])
 
 
-def test_depth_cost_by_hand():
-    magnitude = torch.tensor([[1.0, 3.0], [2.0, 0.0], [5.0, 7.0]])
-    prices = [(1 / 3) ** 4, (2 / 3) ** 4, 1.0]
-    expected = (2 * prices[0] + 1 * prices[1] + 6 * prices[2]) / sum(prices)
-    assert depth_cost(magnitude, position_power=4).item() == pytest.approx(expected)
-
-
-def test_time_cost_by_hand():
-    weights = torch.tensor([[0.25, 0.25, 0.5], [1.0, 0.0, 0.0]])
-    assert time_cost(weights).item() == pytest.approx((2.25 + 1) / 2 / 3)
-
-
-@pytest.mark.parametrize("n_channels, n_layers, power", [(4, 2, 4.0), (64, 8, 4.0), (16, 1, 0.0)])
-def test_space_costs_of_unit_magnitudes_are_one_at_any_size(n_channels, n_layers, power):
-    ones = torch.ones(n_layers, n_channels)
+@pytest.mark.parametrize("power", [0.0, 1.0, 4.0])
+def test_space_costs_of_unit_magnitudes_are_one_at_the_reference_size(power):
+    ones = torch.ones(4, 16)
     assert breadth_cost(ones, power).item() == pytest.approx(1.0)
     assert depth_cost(ones, power).item() == pytest.approx(1.0)
 
 
-def test_costs_pass_gradcheck():
-    magnitude = uniform(3, 4).requires_grad_()
-    weights = uniform(5, 4).softmax(dim=1).requires_grad_()
-    log_probas = uniform(5, 3).log_softmax(dim=1).requires_grad_()
-    labels, sample_weight = torch.tensor([0, 2, 1, 1, 0]), uniform(5)
+@pytest.mark.parametrize("power, tolerance", [(0.0, 0.01), (1.0, 0.03), (4.0, 0.05)])
+def test_fresh_lattices_of_the_reference_size_cost_one_on_average(power, tolerance):
+    """In breadth a little less, the more so the dearer the last ranks are, which are those of the smallest channels."""
+    lattices = [fresh_lattice(n_channels=16, n_layers=4, n_steps=4, seed=seed) for seed in range(6)]
+    magnitudes = [lattice.channel_magnitude().detach() for lattice in lattices]
+    breadth, depth = (
+        sum(cost(magnitude, power).item() for magnitude in magnitudes) / len(magnitudes)
+        for cost in (breadth_cost, depth_cost)
+    )
+    assert breadth == pytest.approx(1.0, abs=tolerance)
+    assert depth == pytest.approx(1.0, abs=0.01)
+    # all steps begin with the same weight
+    assert time_cost(lattices[0](make_images()).weights.detach()).item() == pytest.approx((1 + 2 + 3 + 4) / 4 / 4)
+
+
+@SIZES
+def test_space_costs_pass_gradcheck(n_layers, n_channels):
+    magnitude = uniform(n_layers, n_channels).requires_grad_()
     assert torch.autograd.gradcheck(lambda x: breadth_cost(x, 4.0), magnitude)
     assert torch.autograd.gradcheck(lambda x: depth_cost(x, 4.0), magnitude)
+
+
+@pytest.mark.parametrize("n_steps", [3, 4, 6])
+def test_time_and_error_cost_pass_gradcheck(n_steps):
+    weights = uniform(5, n_steps).softmax(dim=1).requires_grad_()
+    log_probas = uniform(5, 3).log_softmax(dim=1).requires_grad_()
+    labels, sample_weight = torch.tensor([0, 2, 1, 1, 0]), uniform(5)
     assert torch.autograd.gradcheck(time_cost, weights)
+    assert torch.autograd.gradcheck(lambda x: time_cost(x, sample_weight), weights)
     assert torch.autograd.gradcheck(lambda x: error_cost(x, labels, sample_weight), log_probas)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from growlattice.lattice import _network, compact
+from growlattice.lattice import _network, compact, time_selection_weights
 
 from .. import reference
 from ..lattices import as_arrays, copy_of, fresh_lattice, make_images, make_lattice, masked, without_use
@@ -15,6 +15,7 @@ SIZES = [
     dict(n_channels=2, n_layers=2, n_steps=1, kernel_size=5),
     dict(n_channels=3, n_layers=3, n_steps=3, kernel_size=3),
     dict(n_channels=2, n_layers=4, n_steps=2, kernel_size=1),
+    dict(n_channels=17, n_layers=5, n_steps=5, kernel_size=1),
 ]
 
 
@@ -88,22 +89,52 @@ def test_a_fresh_lattice_weighs_all_steps_equally(time_selection):
     torch.testing.assert_close(weights, torch.full((3, 5), 0.2, dtype=torch.float64))
 
 
-def test_channel_magnitude_equals_naive_reference():
-    lattice = make_lattice(n_channels=3, n_layers=3)
-    fan_in = 3 * 9
-    up, side = (
-        gain / fan_in**0.5 * (2 / math.pi) ** 0.5 for gain in (_network.BOTTOM_UP_GAIN, _network.RECURRENT_GAIN)
-    )
-    expected = [(up + 2 * side) / 3, (up + 2 * side) / 3, (up + side) / 2]
-    magnitude = lattice.channel_magnitude().detach()
-    np.testing.assert_allclose(magnitude, reference.channel_magnitude(as_arrays(lattice), 3, expected), rtol=1e-12)
+GAINS = _network.BOTTOM_UP_GAIN, _network.RECURRENT_GAIN
+
+
+@pytest.mark.parametrize(
+    "sizes", [dict(), dict(n_layers=5), dict(n_channels=16, n_layers=4), dict(n_layers=6, kernel_size=1)]
+)
+def test_channel_magnitude_equals_naive_reference(sizes):
+    lattice = make_lattice(**sizes)
+    expected = reference.channel_magnitude(as_arrays(lattice), lattice.n_layers, GAINS)
+    np.testing.assert_allclose(lattice.channel_magnitude().detach(), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("kernel_size", [1, 3])
+def test_channel_magnitude_of_a_fresh_lattice_of_the_reference_size_is_about_one(kernel_size):
+    lattices = [fresh_lattice(n_channels=16, n_layers=4, kernel_size=kernel_size, seed=seed) for seed in range(4)]
+    magnitude = torch.stack([lattice.channel_magnitude().detach() for lattice in lattices]).mean(dim=0)
+    assert magnitude.mean(dim=1).tolist() == pytest.approx([1.0] * 4, abs=0.05)
 
 
 @pytest.mark.parametrize("n_channels, kernel_size", [(8, 3), (32, 3), (32, 1)])
-def test_channel_magnitude_of_a_fresh_lattice_is_about_one(n_channels, kernel_size):
+def test_channel_magnitude_of_a_fresh_lattice_grows_as_the_root_of_its_breadth(n_channels, kernel_size):
+    """And from the fourth layer on the unit is of two kernels, but a fresh one has three wherever there is a next."""
     magnitude = make_lattice(n_channels=n_channels, n_layers=5, kernel_size=kernel_size).channel_magnitude()
     assert magnitude.shape == (5, n_channels)
-    assert magnitude.mean(dim=1).tolist() == pytest.approx([1.0] * 5, abs=0.1)
+    kernels = torch.tensor([1, 1, 1, 4 / 3, 1], dtype=torch.float64)
+    ratio = magnitude.mean(dim=1) / kernels / (n_channels / 16) ** 0.5
+    assert ratio.tolist() == pytest.approx([1.0] * 5, abs=0.1)
+
+
+def test_at_the_reference_size_a_magnitude_is_a_mean_over_its_expectation_in_the_lattice():
+    lattice = make_lattice(n_channels=16, n_layers=4, n_steps=4)
+    up, side = (gain / (16 * 9) ** 0.5 * (2 / math.pi) ** 0.5 for gain in GAINS)
+    for layer, found in enumerate(lattice.channel_magnitude().detach()):
+        kernels = [lattice.bottom_up[layer], lattice.lateral[layer], *lattice.top_down[layer : layer + 1]]
+        n_recurrent = len(kernels) - 1
+        mean = torch.cat([kernel.weight for kernel in kernels], dim=1).abs().mean(dim=(1, 2, 3))
+        expected = mean / ((up + n_recurrent * side) / (1 + n_recurrent))
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("n_steps", [1, 2, 4, 6])
+def test_the_lattice_weighs_steps_as_time_selection_weights_does(n_steps):
+    lattice = make_lattice(n_steps=n_steps, time_selection="fixed")
+    log_weights = lattice(make_images()).log_weights
+    expected = time_selection_weights(lattice.step_scores.expand(2, -1), 5.0)
+    torch.testing.assert_close(log_weights, expected, rtol=1e-12, atol=1e-14)
 
 
 def test_gradients_reach_every_parameter():
@@ -143,7 +174,7 @@ def test_a_compacted_lattice_equals_naive_reference_in_logical_form(time_selecti
         output = compact(full, MASK, steps_left=2, score_norm=NORM)(images)
     assert output.activity.shape == (2, 3, 3, 3)
     for index, image in enumerate(images.numpy()):
-        weights, step_probas, probas, activity = reference.forward(arrays, image, 3, n_steps=2, temperature=5.0)
+        weights, step_probas, probas, activity = reference.forward(arrays, image, 3, 2, temperature=5.0, bound=3)
         np.testing.assert_allclose(output.weights[index], [*weights, 0], atol=1e-10)
         np.testing.assert_allclose(output.step_log_probas[index].exp(), step_probas[[0, 1, 1]], atol=1e-10)
         np.testing.assert_allclose(output.log_probas[index].exp(), probas, atol=1e-10)
@@ -155,14 +186,9 @@ def test_a_compacted_lattice_equals_naive_reference_in_logical_form(time_selecti
 
 def test_channel_magnitude_of_a_compacted_lattice_equals_naive_reference():
     full = make_lattice()
-    fan_in = 3 * 9
-    up, side = (
-        gain / fan_in**0.5 * (2 / math.pi) ** 0.5 for gain in (_network.BOTTOM_UP_GAIN, _network.RECURRENT_GAIN)
-    )
-    expected = [(up + 2 * side) / 3, (up + 2 * side) / 3, (up + side) / 2]
     magnitude = compact(full, MASK).channel_magnitude().detach()
     arrays = as_arrays(without_use(full, MASK))
-    np.testing.assert_allclose(magnitude, reference.channel_magnitude(arrays, 3, expected), rtol=1e-12)
+    np.testing.assert_allclose(magnitude, reference.channel_magnitude(arrays, 3, GAINS), rtol=1e-12)
     assert (magnitude[~MASK] == 0).all()
 
 

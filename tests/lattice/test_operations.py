@@ -12,14 +12,65 @@ def draw(*shape, seed=0, dtype=torch.float64):
 
 
 def test_divisive_normalization_by_hand():
-    drive = torch.tensor([[[[2.0]], [[-4.0]], [[0.0]]]])  # one pixel, mean magnitude 2
-    assert divisive_normalization(drive, n_channels=3).flatten().tolist() == pytest.approx([2 / 3, -4 / 3, 0.0])
+    drive = torch.tensor([[[[16.0]], [[-32.0]], [[0.0]]]])  # one pixel, 48 together: 3 on 16 channels
+    assert divisive_normalization(drive).flatten().tolist() == pytest.approx([4.0, -8.0, 0.0])
+
+
+def test_divisive_normalization_of_16_channels_is_by_their_mean():
+    drive = draw(2, 16, 3, 3)
+    expected = drive / (1 + drive.abs().mean(dim=1, keepdim=True))
+    torch.testing.assert_close(divisive_normalization(drive), expected, rtol=1e-14, atol=0)
+    torch.testing.assert_close(add_normalized(torch.zeros_like(drive), drive), expected, rtol=1e-14, atol=0)
+
+
+@pytest.mark.parametrize("n_channels", [3, 16, 20])
+def test_silent_channels_make_no_difference(n_channels):
+    hidden, drive = draw(2, n_channels, 3, 3), draw(2, n_channels, 3, 3, seed=1)
+    silent = torch.zeros(2, 9, 3, 3, dtype=torch.float64)
+    wider_hidden, wider_drive = (torch.cat([maps, silent], dim=1) for maps in (hidden, drive))
+    normalized, added = divisive_normalization(wider_drive), add_normalized(wider_hidden, wider_drive)
+    torch.testing.assert_close(normalized[:, :n_channels], divisive_normalization(drive), rtol=1e-14, atol=0)
+    torch.testing.assert_close(added[:, :n_channels], add_normalized(hidden, drive), rtol=1e-14, atol=1e-14)
+    assert not normalized[:, n_channels:].any() and not added[:, n_channels:].any()
 
 
 def test_time_selection_by_hand():
-    # scores of norm 5 become 0.6 and 0.8, so the weights are a softmax of 3 and 4
-    weights = time_selection_weights(torch.tensor([[3.0, 4.0]]), temperature=5.0).exp()
+    # scores of norm 5 become 0.6 and 0.8, times the root of 2/4: the weights are a softmax of 3 and 4 for temperature 5
+    weights = time_selection_weights(torch.tensor([[3.0, 4.0]]), temperature=5.0 * 2**0.5).exp()
     assert weights.tolist()[0] == pytest.approx([1 / (1 + math.e), math.e / (1 + math.e)])
+    # of 4 steps, the reference, the root is 1
+    weights = time_selection_weights(torch.tensor([[3.0, 4.0, 0.0, 0.0]]), temperature=5.0).exp()
+    total = math.e**3 + math.e**4 + 2
+    assert weights.tolist()[0] == pytest.approx([math.e**3 / total, math.e**4 / total, 1 / total, 1 / total])
+
+
+def scores_with(n_steps, other):
+    """Two steps that are used, of root mean square 1 to a percent, and the others with a score that is lower."""
+    return torch.tensor([[1.1, 0.9] + [other] * (n_steps - 2)], dtype=torch.float64)
+
+
+def root_mean_square(scores):
+    return scores.square().mean().sqrt().item()
+
+
+@pytest.mark.parametrize("n_steps", [2, 4, 6])
+def test_ratios_of_weights_depend_on_the_root_mean_square_of_scores_and_not_on_the_number_of_steps(n_steps):
+    """The ratio of two weights is exp(temperature * (score - other score) / (2 * root mean square of all scores)).
+
+    That is what a number of steps does not change. The root mean square is over all steps, those that are never used
+    too: if the scores of these are far from 0 it is larger, and the ratios of the others are nearer to 1.
+    """
+    low = -root_mean_square(scores_with(2, 0.0))
+    ratio = math.exp(5 * (1.1 - 0.9) / (2 * -low))
+    log_weights = time_selection_weights(scores_with(n_steps, low), temperature=5.0)[0]
+    assert (log_weights[0] - log_weights[1]).exp().item() == pytest.approx(ratio, rel=1e-12)
+    assert (log_weights[2:].exp() < 0.006).all()
+    if n_steps > 2:
+        lower = scores_with(n_steps, 3 * low)
+        log_weights = time_selection_weights(lower, temperature=5.0)[0]
+        expected = ratio ** (-low / root_mean_square(lower))
+        assert 1 < expected < 0.95 * ratio
+        assert (log_weights[0] - log_weights[1]).exp().item() == pytest.approx(expected, rel=1e-12)
 
 
 def test_time_selection_ignores_the_scale_of_scores():
@@ -27,28 +78,29 @@ def test_time_selection_ignores_the_scale_of_scores():
     torch.testing.assert_close(time_selection_weights(scores, 5.0), time_selection_weights(1e-3 * scores, 5.0))
 
 
-def plain_sum(hidden, drive, n_channels):
-    return hidden + divisive_normalization(drive, n_channels)
+def plain_sum(hidden, drive):
+    return hidden + divisive_normalization(drive)
 
 
-POOLS = pytest.mark.parametrize("n_channels", [3, 5])  # 5: two channels were removed
-HIDDEN = pytest.mark.parametrize("n_hidden", [3, 1])  # 1: as at the first step, where no channel has a state yet
-
-
-@POOLS
-@HIDDEN
-def test_a_normalized_drive_is_added(n_hidden, n_channels):
-    hidden, drive = draw(2, n_hidden, 2, 2), draw(2, 3, 2, 2, seed=1)
-    torch.testing.assert_close(add_normalized(hidden, drive, n_channels), plain_sum(hidden, drive, n_channels))
+POOLS = pytest.mark.parametrize("n_channels", [3, 20])  # fewer and more than the pool is divided by
+HIDDEN = pytest.mark.parametrize("every", [True, False])  # False: as at the first step, where no channel has a state
 
 
 @POOLS
 @HIDDEN
-def test_first_and_second_derivatives_pass_gradcheck(n_hidden, n_channels):
-    inputs = draw(2, n_hidden, 2, 1).requires_grad_(), draw(2, 3, 2, 1, seed=1).requires_grad_()
+def test_a_normalized_drive_is_added(every, n_channels):
+    hidden, drive = draw(2, n_channels if every else 1, 2, 2), draw(2, n_channels, 2, 2, seed=1)
+    torch.testing.assert_close(add_normalized(hidden, drive), plain_sum(hidden, drive))
+
+
+@POOLS
+@HIDDEN
+def test_first_and_second_derivatives_pass_gradcheck(every, n_channels):
+    hidden, drive = draw(2, n_channels if every else 1, 2, 1), draw(2, n_channels, 2, 1, seed=1)
+    inputs = hidden.requires_grad_(), drive.requires_grad_()
 
     def squared(hidden, drive):  # so that the gradient of the sum is no constant
-        return add_normalized(hidden, drive, n_channels).square()
+        return add_normalized(hidden, drive).square()
 
     assert torch.autograd.gradcheck(squared, inputs, check_batched_grad=True)
     assert torch.autograd.gradgradcheck(squared, inputs)
@@ -56,12 +108,13 @@ def test_first_and_second_derivatives_pass_gradcheck(n_hidden, n_channels):
 
 @POOLS
 @HIDDEN
-def test_hessian_vector_products_equal_those_of_the_plain_sum(n_hidden, n_channels):
-    hidden, drive, vector = draw(2, n_hidden, 4, 3), draw(2, 3, 4, 3, seed=1), draw(2, 3, 4, 3, seed=2)
+def test_hessian_vector_products_equal_those_of_the_plain_sum(every, n_channels):
+    hidden, drive = draw(2, n_channels if every else 1, 4, 3), draw(2, n_channels, 4, 3, seed=1)
+    vector = draw(2, n_channels, 4, 3, seed=2)
 
     def product(add):
         inputs = hidden.clone().requires_grad_(), drive.clone().requires_grad_()
-        gradients = torch.autograd.grad(add(*inputs, n_channels).sigmoid().sum(), inputs, create_graph=True)
+        gradients = torch.autograd.grad(add(*inputs).sigmoid().sum(), inputs, create_graph=True)
         return torch.autograd.grad((gradients[1] * vector).sum() + gradients[0].square().sum(), inputs)
 
     for found, expected in zip(product(add_normalized), product(plain_sum), strict=True):
@@ -69,11 +122,11 @@ def test_hessian_vector_products_equal_those_of_the_plain_sum(n_hidden, n_channe
 
 
 @HIDDEN
-def test_gradients_of_each_image_by_vmap_equal_those_of_a_loop(n_hidden):
-    hidden, drive = draw(4, 1, n_hidden, 2, 2), draw(4, 1, 3, 2, 2, seed=1)
+def test_gradients_of_each_image_by_vmap_equal_those_of_a_loop(every):
+    hidden, drive = draw(4, 1, 3 if every else 1, 2, 2), draw(4, 1, 3, 2, 2, seed=1)
 
     def loss(hidden, drive):
-        return add_normalized(hidden, drive, 5).square().sum()
+        return add_normalized(hidden, drive).square().sum()
 
     gradients = torch.func.grad(loss, argnums=(0, 1))
     together = torch.func.vmap(gradients)(hidden, drive)
@@ -89,7 +142,7 @@ def test_hessians_by_functional_transforms_equal_those_of_the_plain_sum():
     hidden, drive = draw(1, 3, 1, 2), draw(1, 3, 1, 2, seed=1)
 
     def hessian(add):
-        return torch.func.jacrev(torch.func.jacrev(lambda drive: add(hidden, drive, 5).square().sum()))(drive)
+        return torch.func.jacrev(torch.func.jacrev(lambda drive: add(hidden, drive).square().sum()))(drive)
 
     torch.testing.assert_close(hessian(add_normalized), hessian(plain_sum))
 
@@ -97,13 +150,13 @@ def test_hessians_by_functional_transforms_equal_those_of_the_plain_sum():
 def test_a_narrow_drive_leaves_the_hidden_state_wide():
     hidden = draw(2, 3, 4, 4, dtype=torch.float32).requires_grad_()
     drive = draw(2, 3, 4, 4, seed=1, dtype=torch.float32).bfloat16().requires_grad_()
-    total = add_normalized(hidden, drive, 3)
+    total = add_normalized(hidden, drive)
     assert total.dtype == torch.float32
-    torch.testing.assert_close(total, plain_sum(hidden, drive.float(), 3))
+    torch.testing.assert_close(total, plain_sum(hidden, drive.float()))
     weight = draw(2, 3, 4, 4, seed=2, dtype=torch.float32)
     found = torch.autograd.grad((total * weight).sum(), (hidden, drive))
     wide = drive.detach().float().requires_grad_()
-    expected = torch.autograd.grad((plain_sum(hidden, wide, 3) * weight).sum(), (hidden, wide))
+    expected = torch.autograd.grad((plain_sum(hidden, wide) * weight).sum(), (hidden, wide))
     assert [gradient.dtype for gradient in found] == [torch.float32, torch.bfloat16]
     torch.testing.assert_close(found[0], expected[0])
     torch.testing.assert_close(found[1], expected[1].bfloat16())

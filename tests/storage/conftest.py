@@ -55,7 +55,7 @@ def rewrite():
             return
         text, versions = header.get("description", json.dumps(description)), "{}"
         digests = {"header_digest": digest_of({}, text, versions), "digest": digest_of(tensors, text, versions)}
-        full = {"format": "2", "versions": versions, "description": text, **digests}
+        full = {"format": "3", "versions": versions, "description": text, **digests}
         write(path, tensors_to_bytes(tensors, {**full, **header}))
 
     return rewritten

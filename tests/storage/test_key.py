@@ -547,12 +547,12 @@ def test_modules_that_name_each_other_end(monkeypatch):
 
 def test_code_version_does_not_see_comments(monkeypatch, tmp_path):
     source = 'def cost(m):\n    """The cost."""\n    return m + 1\n'
-    for room in _key.NUMERICAL_ROOMS:
+    for room in _key.HASHED_PACKAGES:
         (tmp_path / room).mkdir()
         (tmp_path / room / "_costs.py").write_text(source)
     monkeypatch.setattr(_key, "files", lambda package: tmp_path)
     version = code_version.__wrapped__()
-    for room in _key.NUMERICAL_ROOMS:
+    for room in _key.HASHED_PACKAGES:
         for changed, same in [
             (source.replace("The cost", "What it costs").replace("+ 1", "+ 1  # one more"), True),
             (source.replace("+ 1", "+ 2"), False),
@@ -570,6 +570,6 @@ def test_code_version_covers_all_rooms_that_decide_a_fit():
     from growlattice import _estimators, _training
 
     rooms = [growlattice.lattice, _training, _estimators]
-    assert [f"growlattice.{room}" for room in _key.NUMERICAL_ROOMS] == [room.__name__ for room in rooms]
+    assert [f"growlattice.{room}" for room in _key.HASHED_PACKAGES] == [room.__name__ for room in rooms]
     known = {name for room in rooms for name in os.listdir(os.path.dirname(room.__file__))}
     assert _key.NOT_NUMERICAL <= known

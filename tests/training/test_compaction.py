@@ -10,7 +10,7 @@ from growlattice._training._training_set import TrainingSet
 from growlattice.lattice import compact
 from growlattice.lattice._surgery import drop_unreachable_layers
 
-from ..lattices import copy_of, make_images, make_lattice, without_use, writers
+from ..lattices import copy_of, embedded, make_images, make_lattice, part_of, without_use, writers
 
 MASK = torch.tensor([[1, 1, 0], [0, 1, 1], [0, 1, 0]], dtype=torch.bool)
 
@@ -46,6 +46,28 @@ def test_training_goes_on_as_if_what_is_silent_were_still_there(time_selection, 
         torch.testing.assert_close(compacted.module_.state_dict()[name], tensor, atol=1e-12, rtol=0)
     assert compacted.history[:, "train_loss"] == pytest.approx(with_all.history[:, "train_loss"], abs=1e-12)
     assert not torch.equal(compacted.module_.readout.weight, silent.readout.weight[:, mask.flatten()])
+
+
+@pytest.mark.parametrize("time_selection", ["adaptive", "fixed"])
+def test_a_lattice_trains_as_one_that_reaches_no_further_than_it_uses(time_selection):
+    """The same weights, costs and remaining channels after three epochs under prices, in float64."""
+    small = make_lattice(n_channels=3, n_layers=2, n_steps=3, time_selection=time_selection)
+    large = embedded(small, n_channels=6, n_layers=5, n_steps=5)
+    large = compact(large, large.mask, 3, (3 / 5) ** 0.5)
+    batches, nets = batches_for(small), [net_of(small), net_of(large)]
+    for epoch in range(3):
+        for net in nets:
+            net.train_epoch(batches, epoch / 3, (epoch + 1) / 3)
+    expected, found = (dict(net.module_.named_parameters()) for net in nets)
+    for name, tensor in expected.items():
+        part = part_of(name, found[name], small, large)
+        torch.testing.assert_close(part, tensor.reshape(part.shape), atol=1e-10, rtol=0)
+    for name in ("train_loss", "error", "breadth", "depth", "time", "time_used"):
+        assert nets[1].history[:, name] == pytest.approx(nets[0].history[:, name], rel=1e-6), name  # kept in float32
+    assert not torch.equal(expected["readout.weight"], small.readout.weight)
+    for net in nets:
+        compact_net(net)
+    assert nets[1].module_.channels_left == nets[0].module_.channels_left
 
 
 def test_the_optimizer_stays_and_its_moments_are_those_of_what_is_left():
@@ -154,8 +176,10 @@ def test_steps_that_go_in_adaptive_lattices_change_weights_little():
     """The norm that is kept is that of the average image."""
     lattice, images = make_lattice(n_steps=3), make_images(12)
     with torch.no_grad():  # a last step that hardly counts, and scores that differ between images
-        lattice.selector[2].weight.mul_(0.05)
+        lattice.selector[2].weight.neg_()
+        lattice.selector[2].bias.fill_(-1.5)
     full = lattice(images)
+    assert full.weights[:, 2].max() < 0.02 and full.scores.std(dim=0).min() > 0.02
     norm = full.scores.square().cumsum(dim=1).sqrt()[:, 1].mean()
     weights = compact(lattice, lattice.mask, 2, norm)(images).weights[:, :2]
     expected = full.weights[:, :2] / full.weights[:, :2].sum(dim=1, keepdim=True)

@@ -140,7 +140,7 @@ def test_the_history_of_an_epoch_holds_means_over_images():
     row, measured = net.history[-1], measure(net.module_, data)
     for name in ("error", "accuracy", "time_used"):
         assert row[name] == pytest.approx(measured[name], rel=1e-5)
-    assert row["time"] == pytest.approx(measured["time_used"] / 2, rel=1e-5)
+    assert row["time"] == pytest.approx(measured["time_used"] / 4, rel=1e-5)
     assert row["train_loss"] == pytest.approx(row["error"] + 0.5 * row["time"], rel=1e-5)
     space = net.space_costs()
     assert (row["breadth"], row["depth"]) == pytest.approx((space["breadth"].item(), space["depth"].item()))

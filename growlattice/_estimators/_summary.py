@@ -1,4 +1,4 @@
-"""What is written down about a fitted lattice: a row of `resources_`, and the record of a fit in `memory`."""
+"""Numbers about a fitted lattice: a row of `resources_`, and the record of a fit in `memory`."""
 
 import platform
 from datetime import UTC, datetime
