@@ -5,7 +5,7 @@ import torch
 from ..lattice._surgery import drop_unreachable_layers
 
 # Measured: docs/choices.
-SILENT = 0.1  # magnitude of a channel, which is 1 on average at initialization
+SILENT = 0.1  # magnitude of a channel, which is 1 on average in a fresh lattice of the reference size
 UNUSED = 0.01  # time-selection weight of a step and all after it, for every image
 
 
