@@ -3,14 +3,16 @@
 import copy
 import warnings
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from functools import partial
+from numbers import Integral
 from types import SimpleNamespace
 
 import numpy as np
 import torch
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import check_consistent_length, check_random_state
-from sklearn.utils.validation import _check_sample_weight
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from .._storage._key import deciding_callbacks, fit_key
 from .._storage._memory import Entry
@@ -66,7 +68,7 @@ class BaseLatticeEstimator(CallbackSupportMixin, FittedLattice):
         self : estimator
         """
         check_parameters(self)
-        context = self._init_callback_context(max_subtasks=self.max_epochs)
+        context = self._init_callback_context(max_subtasks=self.max_epochs + self.relax_epochs)
         task = {"X": X, "y": y, "metadata": None if sample_weight is None else {"sample_weight": sample_weight}}
         with restored_on_error(self), gpu_memory(self.batch_size), cpu_threads(self.n_threads):
             context.call_on_fit_task_begin(estimator=self, **task)
@@ -114,9 +116,48 @@ class BaseLatticeEstimator(CallbackSupportMixin, FittedLattice):
             else:
                 self.net_ = self._net_of(self._trained(lattice=copy.deepcopy(self.lattice_)))
             check_monitors(self.net_, history_columns(self.extra_costs, validated=False))
-            data = data.upload(self.lattice_.pixel_mean.device)
-            self._train(data, None, len(self.net_.history) + 1, decay=False, trim_steps=False)
+            data, done = data.upload(self.lattice_.pixel_mean.device), len(self.net_.history)
+            self._train(data, None, range(done, done + 1), max(self.max_epochs, 1), decay=False, trim_steps=False)
             self._describe(data)
+        return self
+
+    def relax(self, X, y, sample_weight=None, *, epochs=15, X_val=None, y_val=None):
+        """Train what is left of the lattice further, without prices, and remove nothing.
+
+        Prices shrink what they leave, and pruning takes a little of what it needs, so a lattice that is cut is better
+        after this: `prune` may cut much deeper where `relax` follows.
+
+        Parameters
+        ----------
+        X, y, sample_weight, X_val, y_val
+            As in `fit`.
+        epochs : int, default=15
+            Passes over the images, added to `history_`. The learning rate falls from `lr` to 0 once more.
+
+        Returns
+        -------
+        self : estimator
+
+        References
+        ----------
+        Hastie, Tibshirani, Tibshirani (2020). Best subset, forward stepwise or lasso? Section 2 (relaxed lasso).
+        """
+        check_is_fitted(self)
+        check_parameters(self)
+        if not (isinstance(epochs, Integral) and epochs > 0):
+            raise ValueError(f"epochs={epochs!r} must be a whole number from 1 up.")
+        with restored_on_error(self), gpu_memory(self.batch_size), cpu_threads(self.n_threads):
+            self._forget_fit(MEASURED)
+            data = self._training_set(X, y, sample_weight, learn=False)
+            validation = self._validation_set(X_val, y_val)
+            start = replace(self._trained(lattice=copy.deepcopy(self.lattice_)), moments={})
+            self.net_ = self._net_of(start)
+            check_monitors(self.net_, history_columns(self.extra_costs, validation is not None))
+            device = self.lattice_.pixel_mean.device
+            data, validation = data.upload(device), validation and validation.upload(device)
+            self._train(data, validation, range(epochs), epochs, relaxing=True)
+            self._describe(data)
+            self.net_.initialize_optimizer()
         return self
 
     def _fit(self, data, validation, start, epoch_context):
@@ -134,13 +175,24 @@ class BaseLatticeEstimator(CallbackSupportMixin, FittedLattice):
         resumed = None if entry is None or deciding_callbacks(self.callbacks) else entry.read_checkpoint()
         if resumed is not None:
             self.net_ = self._net_of(resumed)
+            if resumed.resources is not None:
+                self.resources_ = resumed.resources
         else:
             self.net_ = self._make_net(self._make_lattice(data, seed) if start is None else start, seed)
         check_monitors(self.net_, history_columns(self.extra_costs, validation is not None))
         device, n_images = self.lattice_.pixel_mean.device, len(data)
         data, validation = data.upload(device), validation and validation.upload(device)
         checkpoints = None if deciding_callbacks(self.callbacks) else entry
-        completed = self._train(data, validation, self.max_epochs, epoch_context=epoch_context, checkpoints=checkpoints)
+        train = partial(self._train, data, validation, epoch_context=epoch_context, checkpoints=checkpoints)
+        done = len(self.net_.history)
+        completed = train(range(done, self.max_epochs), self.max_epochs)
+        if done <= self.max_epochs:
+            self._cut_after_training(data)
+            self.net_.initialize_optimizer()
+        if completed:
+            completed = train(
+                range(max(done - self.max_epochs, 0), self.relax_epochs), self.relax_epochs, relaxing=True
+            )
         self._describe(data)
         self.net_.initialize_optimizer()  # a fit leaves no moments behind, be it trained or read
         if entry is not None and completed:
@@ -149,22 +201,37 @@ class BaseLatticeEstimator(CallbackSupportMixin, FittedLattice):
             entry.discard_checkpoint()
 
     def _train(
-        self, data, validation, last_epoch, decay=True, trim_steps=True, epoch_context=nullcontext, checkpoints=None
+        self,
+        data,
+        validation,
+        epochs,
+        n_epochs,
+        *,
+        relaxing=False,
+        decay=True,
+        trim_steps=True,
+        epoch_context=nullcontext,
+        checkpoints=None,
     ):
-        """Train up to an epoch; returns False if a callback of scikit-learn's, which no key knows, ended it before."""
+        """Train for a range of epochs, out of so many that the schedule is made for.
+
+        Returns False if a callback of scikit-learn's, which no key knows, ended it before.
+        """
         net, completed = self.net_, True
+        if not epochs:
+            return completed
         batches = Batches(data, self.batch_size, self.augment)
         net.notify("on_train_begin", X=data.images, y=data.labels)
         try:
-            for epoch in range(len(net.history), last_epoch):
-                start, end = min(epoch / self.max_epochs, 1.0), min((epoch + 1) / self.max_epochs, 1.0)
+            for epoch in epochs:
+                start, end = min(epoch / n_epochs, 1.0), min((epoch + 1) / n_epochs, 1.0)
                 with epoch_context() as reply:
-                    net.train_epoch(batches, start, end, decay, validation)
-                    if self.compact_every and (epoch + 1) % self.compact_every == 0:
+                    net.train_epoch(batches, start, end, decay, validation, relaxing)
+                    if self.compact_every and (epoch + 1) % self.compact_every == 0 and not relaxing:
                         compact_net(net, trim_steps)
                 if checkpoints is not None:
                     checkpoints.after_epoch(self._trained)
-                if reply is not None and reply.stop and epoch + 1 < last_epoch:
+                if reply is not None and reply.stop and epoch + 1 < epochs.stop:
                     completed = False
                     break
         except KeyboardInterrupt:

@@ -52,7 +52,12 @@ class LatticeClassifier(ClassifierMixin, PruningMixin, BaseLatticeEstimator):
         Epochs after which training goes on without the channels, layers and trailing steps that are no longer used
         under the pressures, and so faster. None keeps everything until `prune`. See :doc:`/concepts/resources`.
     max_epochs : int, default=30
-        Passes over the training images.
+        Passes over the training images. 0 leaves only `keep` and `relax_epochs` to be done, such as after `warm_start`.
+    keep : float, default=None
+        Share of the accuracy above chance, on the training images, that a cut after these epochs keeps; as in `prune`.
+        A low share gives a far smaller lattice, to be trained for `relax_epochs`. None cuts nothing.
+    relax_epochs : int, default=0
+        Passes over the training images after that, without prices, in which nothing is removed. See `relax`.
     batch_size : int, default=32
         Most images in a training batch.
     lr : float, default=1e-2
@@ -118,9 +123,10 @@ class LatticeClassifier(ClassifierMixin, PruningMixin, BaseLatticeEstimator):
         The fitted torch module.
     history_ : DataFrame
         A row for each epoch: means over the training images, while training, of `accuracy`, `train_loss`, the costs
-        `error` and `time`, and `time_used` in steps; the costs `breadth` and `depth` at its end; `valid_error` and
-        `valid_accuracy` after it, if `fit` was given images for that; and seconds, `dur`. `train_loss` holds the
-        annealed prices, so it may rise while they do.
+        `error` and `time`, and `time_used` in steps; the costs `breadth` and `depth` at its end; `macs_per_image`, the
+        multiply-accumulates of one image, forward, and `train_macs`, those of all images, forward and backward;
+        whether it was without prices, `relaxing`; `valid_error` and `valid_accuracy` after it, if `fit` was given
+        images for that; and seconds, `dur`. `train_loss` holds the annealed prices, so it may rise while they do.
     time_used_ : float
         Steps used, averaged over the training images, after the last epoch, without noise; after `prune`, over the
         images it was given.
@@ -140,9 +146,12 @@ class LatticeClassifier(ClassifierMixin, PruningMixin, BaseLatticeEstimator):
         Trained numbers.
     macs_per_image_ : int
         Multiply-accumulates of one image, over all steps: convolutions, readout and time selection.
+    train_macs_ : int
+        Multiply-accumulates of all training that `history_` tells of, three times those of the forward passes.
     resources_ : DataFrame
-        Written by `prune`: layers, channels of each layer, steps, parameters, multiply-accumulates per image and
-        accuracy (or the score asked for) on the images given, in the rows "before" and "after".
+        Written by `prune`, and by `fit` with `keep`: layers, channels of each layer, steps, parameters,
+        multiply-accumulates per image and accuracy (or the score asked for) on the images given, in the rows "before"
+        and "after".
     device_ : str
         Where the lattice is.
 
@@ -180,6 +189,8 @@ class LatticeClassifier(ClassifierMixin, PruningMixin, BaseLatticeEstimator):
         extra_costs=(),
         compact_every=1,
         max_epochs=30,
+        keep=None,
+        relax_epochs=0,
         batch_size=32,
         lr=1e-2,
         weight_decay=1e-4,
@@ -212,6 +223,8 @@ class LatticeClassifier(ClassifierMixin, PruningMixin, BaseLatticeEstimator):
         self.extra_costs = extra_costs
         self.compact_every = compact_every
         self.max_epochs = max_epochs
+        self.keep = keep
+        self.relax_epochs = relax_epochs
         self.batch_size = batch_size
         self.lr = lr
         self.weight_decay = weight_decay

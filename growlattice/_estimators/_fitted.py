@@ -148,6 +148,10 @@ class FittedLattice(BaseEstimator):
     def macs_per_image_(self):
         return self.lattice_.macs()
 
+    @property
+    def train_macs_(self):
+        return sum(row["train_macs"] for row in self.net_.history)
+
     def __repr__(self, N_CHAR_MAX=700):
         text = super().__repr__(N_CHAR_MAX)
         if not hasattr(self, "costs_"):  # not fitted, or in the middle of the first fit

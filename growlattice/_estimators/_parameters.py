@@ -17,7 +17,9 @@ PRESSURES = ("breadth_pressure", "depth_pressure", "time_pressure")
 CONSTRAINTS = {
     **dict.fromkeys((*PRESSURES, "position_power", "noise", "weight_decay", "checkpoint_seconds"), NOT_NEGATIVE),
     **dict.fromkeys(("temperature", "lr"), POSITIVE),
-    **dict.fromkeys(("max_channels", "max_layers", "max_steps", "kernel_size", "max_epochs", "batch_size"), COUNT),
+    **dict.fromkeys(("max_channels", "max_layers", "max_steps", "kernel_size", "batch_size"), COUNT),
+    **dict.fromkeys(("max_epochs", "relax_epochs"), [Interval(Integral, 0, None, closed="left")]),
+    "keep": [Interval(Real, 0, 1, closed="both"), None],
     **dict.fromkeys(("annealing", "extra_costs"), SEQUENCE),
     "time_selection": [StrOptions({"adaptive", "fixed"})],
     "compact_every": [*COUNT, None],
@@ -35,7 +37,8 @@ CONSTRAINTS = {
     "verbose": [Interval(Integral, 0, 1, closed="both"), "boolean"],
 }
 COLUMNS = frozenset(
-    "epoch accuracy train_loss error breadth depth time time_used dur valid_error valid_accuracy".split()
+    "epoch relaxing accuracy train_loss error breadth depth time time_used macs_per_image train_macs dur valid_error "
+    "valid_accuracy".split()
 )
 
 
@@ -50,6 +53,8 @@ def check_parameters(estimator):
         or not 0 <= estimator.annealing[0] <= estimator.annealing[1] <= 1
     ):
         raise ValueError(f"annealing={estimator.annealing!r} must be (start, end) with 0 <= start <= end <= 1.")
+    if estimator.max_epochs + estimator.relax_epochs == 0:
+        raise ValueError("max_epochs=0 and relax_epochs=0 leave nothing to train. Give one of them a number above 0.")
     if estimator.memory is not None and estimator.random_state is None:
         raise ValueError(
             "memory needs a random_state: with random_state=None every fit is another, so none can be found again. "

@@ -178,7 +178,7 @@ class PruningMixin:
                 def score(lattice):
                     return scorer(self._with_lattice(lattice), X, y, **weighing)
 
-            full, before = self.lattice_, score(self.lattice_)
+            before = score(self.lattice_)
             if before <= chance and len(self.classes_) > 1:
                 raise ValueError(
                     f"The {name} on the images given is {before:.3f}, not above the chance level of {chance:.3f}. "
@@ -190,18 +190,42 @@ class PruningMixin:
                     "lose, so the criterion is as strict as keep=1. Give more images, or a lower keep.",
                     stacklevel=2,
                 )
-
-            def norms_of(lattice):
-                return collect(lattice, data.images, score_norms, self.net_.conv_dtype).mean(axis=0)
-
-            target = chance + keep * (before - chance)
-            pruned = prune_lattice(full, lambda lattice: score(lattice) >= target, norms_of, trim_steps, self._report)
-            after = score(pruned)
-            self.net_ = self._net_of(replace(self._trained(), lattice=pruned, moments={}))
-            rows = {"before": resources_row(full, **{name: before}), "after": resources_row(pruned, **{name: after})}
-            self.resources_ = pd.DataFrame.from_dict(rows, orient="index")
+            self._cut(data, score, name, before, chance + keep * (before - chance), trim_steps)
             self._describe(data)
         return self
+
+    def _cut_after_training(self, data):
+        """Prune to the share `keep` of the accuracy on the training images, if that is asked for and possible."""
+        if self.keep is None:
+            return
+
+        def score(lattice):
+            return measure(lattice, data, self.net_.conv_dtype)["accuracy"]
+
+        before, chance = score(self.lattice_), 1 / len(self.classes_)
+        if before <= chance and len(self.classes_) > 1:
+            warnings.warn(
+                f"Nothing was cut: the accuracy on the training images is {before:.3f}, not above the chance level of "
+                f"{chance:.3f}. Train for more epochs, or lower the pressures.",
+                stacklevel=2,
+            )
+            return
+        self._cut(data, score, "accuracy", before, chance + self.keep * (before - chance))
+
+    def _cut(self, data, score, name, before, target, trim_steps=True):
+        """Go on with the cheapest lattice whose score is at least the target, and report it in `resources_`."""
+
+        def norms_of(lattice):
+            return collect(lattice, data.images, score_norms, self.net_.conv_dtype).mean(axis=0)
+
+        full = self.lattice_
+        pruned = prune_lattice(full, lambda lattice: score(lattice) >= target, norms_of, trim_steps, self._report)
+        self.net_ = self._net_of(replace(self._trained(), lattice=pruned, moments={}))
+        rows = {
+            "before": resources_row(full, **{name: before}),
+            "after": resources_row(pruned, **{name: score(pruned)}),
+        }
+        self.resources_ = pd.DataFrame.from_dict(rows, orient="index")
 
     def _with_lattice(self, lattice):
         """A shallow copy of this classifier around another lattice."""

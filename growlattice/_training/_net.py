@@ -19,6 +19,7 @@ from ._callbacks import default_callbacks
 from ._device import PRECISIONS, choose_precision
 from ._inference import measure
 
+PASSES = 3  # forward, and backward for twice as much
 LOWER_IS_BETTER = {"train_loss": True, "error": True, "accuracy": False, "valid_error": True, "valid_accuracy": False}
 
 
@@ -178,25 +179,29 @@ class LatticeNet(NeuralNet):
         self.update_parameters()
         self.set_moments(moments)
 
-    def train_epoch(self, batches, start, end, decay=True, validation=None):
+    def train_epoch(self, batches, start, end, decay=True, validation=None, relaxing=False):
         """Train on shuffled batches once, from the share `start` of training to the share `end`.
 
         With `decay` off the learning rate stays as it is: a caller that feeds data piece by piece does not know how
-        long training will be. `validation` is a TrainingSet to measure the lattice on after the epoch.
+        long training will be. `validation` is a TrainingSet to measure the lattice on after the epoch. With `relaxing`
+        on nothing has a price.
         """
         self.notify("on_epoch_begin", dataset_train=batches.data, dataset_valid=None)
-        self.train_batches(batches, start, end, decay)
-        self._record_epoch(len(batches.data))
+        self.history.record("relaxing", relaxing)
+        macs = self.module_.macs()
+        self.train_batches(batches, start, end, decay, relaxing)
+        self._record_epoch(len(batches.data), macs)
         if validation is not None:
             measured = measure(self.module_, validation, self.conv_dtype)
             self._record({"valid_error": measured["error"], "valid_accuracy": measured["accuracy"]})
         self.notify("on_epoch_end", dataset_train=batches.data, dataset_valid=None)
 
-    def train_batches(self, batches, start, end, decay):
+    def train_batches(self, batches, start, end, decay, relaxing=False):
         """The batches of an epoch; nothing in here waits for the device."""
-        epoch = len(self.history)
-        shuffling = seeded_generator(self.seed, epoch, 0)
-        noise = seeded_generator(self.seed, epoch, 1, device=self.device)
+        epoch = 1 + sum(row["relaxing"] == relaxing for row in self.history[:-1])
+        shuffling = seeded_generator(self.seed, epoch, 2 * relaxing)
+        noise = seeded_generator(self.seed, epoch, 2 * relaxing + 1, device=self.device)
+        self.prices_ = {} if relaxing else {name: price for name, price in self.pressures.items() if price}
         self.sums_ = {}
         self.tail_weights_ = torch.zeros((), device=self.device)
         self.score_norms_ = torch.zeros((), device=self.device)
@@ -214,12 +219,12 @@ class LatticeNet(NeuralNet):
         error = self.criterion_(y_pred, y_true)
         if not training:
             return error
-        costs = self.space_costs() if self.pressures["breadth"] or self.pressures["depth"] else {}
+        costs = self.space_costs() if "breadth" in self.prices_ or "depth" in self.prices_ else {}
         costs["time"] = time_cost(y_pred.weights, sample_weight)
         extras = {name: _scalar(cost(self.module_, y_pred), name) for name, cost in self.extra_costs.items()}
         costs |= extras
-        loss = error + self.ramp_ * sum(price * costs[name] for name, price in self.pressures.items() if price)
-        if self.pressures["time"]:
+        loss = error + self.ramp_ * sum(price * costs[name] for name, price in self.prices_.items())
+        if "time" in self.prices_:
             self._track_step_use(y_pred)
         self._add_up(
             len(labels),
@@ -266,7 +271,7 @@ class LatticeNet(NeuralNet):
         self.score_norms_ = self.score_norms_ + score_norms(output).sum(0)
 
     @torch.no_grad()
-    def _record_epoch(self, n_images):
+    def _record_epoch(self, n_images, macs):
         """Read the epoch's sums from the device, once, into the history."""
         means = {name: value / n_images for name, value in self.sums_.items()} | self.space_costs()
         del self.sums_
@@ -274,6 +279,8 @@ class LatticeNet(NeuralNet):
         check_finite(means, len(self.history), self.lr)
         self._record(means)
         self.history.record("time_used", means["time"] * REFERENCE_STEPS)
+        self.history.record("macs_per_image", macs)
+        self.history.record("train_macs", PASSES * macs * n_images)
 
     def _record(self, numbers):
         """Write numbers of the epoch into the history and, as skorch does, whether they are the best so far."""
