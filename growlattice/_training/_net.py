@@ -13,12 +13,13 @@ from skorch import NeuralNet
 from skorch.callbacks import LRScheduler
 
 from ..lattice import breadth_cost, depth_cost, error_cost, time_cost
-from ..lattice._costs import REFERENCE_STEPS, weighted_mean
+from ..lattice._costs import REFERENCE_CHANNELS, REFERENCE_LAYERS, REFERENCE_STEPS, weighted_mean
 from ..lattice._surgery import cut_state, cut_tensors, score_norms
 from ._callbacks import default_callbacks
 from ._device import PRECISIONS, choose_precision
 from ._inference import measure
 
+RATE_POWER = 0.75
 PASSES = 3  # forward, and backward for twice as much
 LOWER_IS_BETTER = {"train_loss": True, "error": True, "accuracy": False, "valid_error": True, "valid_accuracy": False}
 
@@ -45,6 +46,28 @@ def cosine_decay(progress):
     (1.0, 0.5, 0.0)
     """
     return (1 + math.cos(math.pi * progress)) / 2
+
+
+def rate_share(channels_left, steps_left):
+    """Learning rate of a lattice in units of that of one of the reference size: the smaller, the higher.
+
+    With Adam every weight moves by about the learning rate, so a drive moves by that times the fan-in, and what an
+    image comes to by the moves of all layers and steps. The power is measured: docs/choices.
+
+    Parameters
+    ----------
+    channels_left : list of int
+        For each layer.
+    steps_left : int
+
+    Examples
+    --------
+    >>> rate_share([16, 16, 16, 16], 4), rate_share([8, 8, 8, 8], 4), round(rate_share([16], 4), 3)
+    (1.0, 2.0, 2.828)
+    """
+    breadth = sum(channels_left) / len(channels_left) / REFERENCE_CHANNELS
+    depth_and_time = len(channels_left) * steps_left / (REFERENCE_LAYERS * REFERENCE_STEPS)
+    return 1 / (breadth * depth_and_time**RATE_POWER)
 
 
 def seeded_generator(seed, *stream, device="cpu"):
@@ -130,6 +153,7 @@ class LatticeNet(NeuralNet):
 
     def initialize_optimizer(self, *args, **kwargs):
         super().initialize_optimizer(*args, **kwargs)
+        self._set_full_lr()
         # A callback may have loaded a lattice with other channels: the state to load belongs to its parameters.
         self.optimizer_.register_load_state_dict_pre_hook(lambda optimizer, _: self.update_parameters())
         return self
@@ -202,6 +226,8 @@ class LatticeNet(NeuralNet):
         shuffling = seeded_generator(self.seed, epoch, 2 * relaxing)
         noise = seeded_generator(self.seed, epoch, 2 * relaxing + 1, device=self.device)
         self.prices_ = {} if relaxing else {name: price for name, price in self.pressures.items() if price}
+        if not self._has_scheduler:
+            self._set_full_lr()
         self.sums_ = {}
         self.tail_weights_ = torch.zeros((), device=self.device)
         self.score_norms_ = torch.zeros((), device=self.device)
@@ -248,15 +274,25 @@ class LatticeNet(NeuralNet):
 
     @property
     def lr_share(self):
-        """The learning rate of the last batch, as a share of what it was at the start, at most 1."""
-        return min(self.optimizer_.param_groups[0]["lr"] / self.lr, 1.0)
+        """The learning rate of the last batch, as a share of what it is at the start, at most 1."""
+        return min(self.optimizer_.param_groups[0]["lr"] / self.full_lr_, 1.0)
+
+    @property
+    def _has_scheduler(self):
+        return any(isinstance(callback, LRScheduler) for _, callback in self.callbacks_)
+
+    def _set_full_lr(self):
+        """The learning rate that the schedule is a share of, as the size of the lattice asks for."""
+        self.full_lr_ = self.lr * rate_share(self.module_.channels_left, self.module_.steps_left)
+        for group in self.optimizer_.param_groups:
+            group["lr"] = self.full_lr_
 
     def _set_progress(self, progress, decay):
         self.ramp_ = ramp(progress, *self.annealing)
-        if any(isinstance(callback, LRScheduler) for _, callback in self.callbacks_):
+        if self._has_scheduler:
             return
         for group in self.optimizer_.param_groups:
-            group["lr"] = self.lr * (cosine_decay(progress) if decay else 1.0)
+            group["lr"] = self.full_lr_ * (cosine_decay(progress) if decay else 1.0)
 
     def _add_up(self, n_images, means):
         """Add a batch's means to the epoch's sums, on the device."""

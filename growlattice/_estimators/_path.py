@@ -1,0 +1,218 @@
+"""A path of prices: from a large lattice to small ones, each cut at several depths and trained on without prices."""
+
+import copy
+import time
+from numbers import Integral, Real
+
+import numpy as np
+import pandas as pd
+from sklearn.base import clone
+from sklearn.utils import check_random_state
+from sklearn.utils.parallel import Parallel, delayed
+
+from ._base import BaseLatticeEstimator
+from ._parameters import PRESSURES, is_pressure
+
+# Measured: docs/choices.
+PATH_PRESSURES = (1.0, 1.5, 2.2, 3.3, 5.0, 7.5, 11.0, 16.0)
+KEEPS = (0.98, 0.9, 0.75, 0.5, 0.3)
+
+
+def pressure_path(
+    estimator,
+    X,
+    y,
+    X_val,
+    y_val,
+    *,
+    pressures=PATH_PRESSURES,
+    keeps=KEEPS,
+    step_epochs=4,
+    relax_epochs=15,
+    n_jobs=None,
+    memory=None,
+):
+    """Networks of many sizes, from one that is trained once and then priced higher and higher.
+
+    The lattice is fitted at the lowest prices. From there it goes on, at each next prices, for a few epochs. A copy of
+    what there is at each prices is cut to each of several shares of its accuracy, on the training images, and trained
+    further without prices. A deep cut after training at a price, and relaxing, give better small networks than a high
+    price alone.
+
+    Parameters
+    ----------
+    estimator : LatticeClassifier
+        Not fitted; its parameters count. It stays as it is.
+    X, y, X_val, y_val
+        Images and targets to train on, and to measure accuracy on, as in `fit`.
+    pressures : sequence of float or of dict, default=(1.0, 1.5, 2.2, 3.3, 5.0, 7.5, 11.0, 16.0)
+        Ascending. A number is the price of both breadth and depth. A dict, such as
+        ``{"breadth_pressure": 3, "time_pressure": 0.3}``, gives prices of its own, and the rest stay as they are.
+    keeps : sequence of float, default=(0.98, 0.9, 0.75, 0.5, 0.3)
+        Shares of the accuracy above chance to cut to; see the parameter `keep`.
+    step_epochs : int, default=4
+        Epochs at each of the prices after the first.
+    relax_epochs : int, default=15
+        Epochs without prices after each cut.
+    n_jobs : int, default=None
+        Cuts to train at the same time, as in scikit-learn.
+    memory : str or os.PathLike, default=None
+        As the parameter of the estimator, in place of which it stands: a path that was interrupted goes on.
+
+    Returns
+    -------
+    DataFrame
+        A row for each network: the three prices; `keep`, NaN for the lattice at these prices before it is cut;
+        `accuracy` on X_val, which is R2 for a regressor; what is left, in `channels` (of each layer), `layers`,
+        `steps`, `macs_per_image` and `n_parameters`; what it took from the network that it was made from, in `seconds`
+        and multiply-accumulates, `train_macs`, so that the sum of either is that of the whole path; and `load`, which
+        returns the fitted estimator.
+
+    Raises
+    ------
+    ValueError
+        If the prices do not ascend, there is nothing to tell apart in y, or a parameter is out of range.
+
+    See Also
+    --------
+    growlattice.metrics.pareto_front : Marks the rows that no other row beats.
+
+    References
+    ----------
+    Friedman, Hastie, Tibshirani (2010). Regularization paths for generalized linear models via coordinate descent.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from growlattice import LatticeClassifier, pressure_path
+    >>> X, y = load_digits(n_class=2, return_X_y=True)
+    >>> clf = LatticeClassifier(max_channels=4, max_layers=2, max_epochs=4, random_state=0)
+    >>> path = pressure_path(
+    ...     clf, X[:200], y[:200], X[200:], y[200:], pressures=[1, 10], keeps=[0.5], step_epochs=1, relax_epochs=2
+    ... )
+    >>> path[["breadth_pressure", "keep"]].values.tolist()
+    [[1.0, nan], [1.0, 0.5], [10.0, nan], [10.0, 0.5]]
+    >>> smallest = path.sort_values("macs_per_image")["load"].iloc[0]()
+    >>> smallest.predict(X[200:]).shape
+    (160,)
+    """
+    if not isinstance(estimator, BaseLatticeEstimator):
+        raise ValueError(f"estimator={estimator!r} is no estimator of growlattice. Give a LatticeClassifier.")
+    prices = _check_prices(pressures, estimator)
+    keeps = _check_keeps(keeps)
+    for name, value in {"step_epochs": step_epochs, "relax_epochs": relax_epochs}.items():
+        if not (isinstance(value, Integral) and value > 0):
+            raise ValueError(f"{name}={value!r} must be a whole number from 1 up.")
+    if len(np.unique(np.asarray(y, dtype=object).astype(str))) < 2:
+        raise ValueError("y holds one value, so no size is better than another. Give at least two.")
+    if X_val is None or y_val is None:
+        raise ValueError("X_val and y_val are missing. Give images that are not in X, to measure accuracy on.")
+    seed = estimator.random_state
+    seed = int(seed) if isinstance(seed, Integral) else int(check_random_state(seed).randint(2**31 - 1))
+    start = clone(estimator).set_params(random_state=seed, warm_start=False, keep=None, relax_epochs=0)
+    if memory is not None:
+        start.set_params(memory=memory)
+    validation = X_val, y_val
+    at_prices = list(_along(start, prices, X, y, validation, step_epochs))
+    cuts = [(network, keep) for network, _ in at_prices for keep in keeps]
+    rows = Parallel(n_jobs=n_jobs, return_as="generator")(
+        delayed(_cut)(network, keep, relax_epochs, X, y, validation) for network, keep in cuts
+    )
+    table = []
+    for _, row in at_prices:
+        table.append(row)
+        for _ in keeps:
+            table.append(next(rows))
+            start._report(_line(table[-1]))
+    return pd.DataFrame(table)
+
+
+def _along(estimator, prices, X, y, validation, step_epochs):
+    """The estimator fitted at each of the prices, from the one before on, and its row."""
+    for index, price in enumerate(prices):
+        goes_on = dict(warm_start=True, max_epochs=step_epochs, annealing=(0.0, 0.0)) if index else {}
+        estimator = copy.copy(estimator).set_params(**price)
+        row = _fitted_row(estimator, X, y, validation, np.nan, **goes_on)
+        estimator._report(_line(row))
+        yield estimator, row
+
+
+def _cut(network, keep, relax_epochs, X, y, validation):
+    """The row of what a cut leaves of a fitted network, trained without prices."""
+    copied = copy.copy(network).set_params(keep=keep, relax_epochs=relax_epochs)
+    return _fitted_row(copied, X, y, validation, keep, warm_start=True, max_epochs=0, verbose=0)
+
+
+def _fitted_row(estimator, X, y, validation, keep, **for_this_fit):
+    given = {name: getattr(estimator, name) for name in for_this_fit}
+    estimator.set_params(**for_this_fit)
+    start = time.perf_counter()
+    estimator.fit(X, y)
+    seconds = time.perf_counter() - start
+    estimator.set_params(**given)  # as for a fit of its own
+    lattice = estimator.lattice_
+    return {
+        **{name: getattr(estimator, name) for name in PRESSURES},
+        "keep": keep,
+        "accuracy": estimator.score(*validation),
+        "channels": lattice.channels_left,
+        "layers": estimator.layers_used_,
+        "steps": lattice.steps_left,
+        "macs_per_image": estimator.macs_per_image_,
+        "n_parameters": estimator.n_parameters_,
+        "seconds": seconds,
+        "train_macs": estimator.train_macs_,
+        "load": _Loader(estimator),
+    }
+
+
+class _Loader:
+    """Returns a copy of a fitted estimator; in a pickle it is as small as the estimator."""
+
+    def __init__(self, estimator):
+        self.estimator = estimator
+
+    def __call__(self):
+        return copy.deepcopy(self.estimator)
+
+    def __repr__(self):
+        return f"<a {type(self.estimator).__name__}>"
+
+
+def _line(row):
+    prices = ", ".join(f"{row[name]:g}" for name in PRESSURES)
+    kept = "" if np.isnan(row["keep"]) else f", cut to {row['keep']:g}"
+    return (
+        f"prices {prices}{kept}: {row['accuracy']:.3f}, channels {row['channels']}, {row['steps']} steps, "
+        f"{row['macs_per_image']:,} multiply-accumulates"
+    )
+
+
+def _check_prices(pressures, estimator):
+    """The three prices of each step of the path, as dicts; ascending."""
+    prices = [{name: getattr(estimator, name) for name in PRESSURES}]
+    for step in pressures:
+        new = {"breadth_pressure": step, "depth_pressure": step} if isinstance(step, Real) else step
+        if not (isinstance(new, dict) and set(new) <= set(PRESSURES) and all(map(is_pressure, new.values()))):
+            raise ValueError(
+                f"pressures holds {step!r}. Give finite numbers from 0 up, or dicts of such with the names "
+                f"{', '.join(PRESSURES)}."
+            )
+        prices.append({**prices[-1], **{name: float(value) for name, value in new.items()}})
+    prices = prices[1:]
+    if not prices:
+        raise ValueError("pressures is empty. Give at least one price.")
+    for lower, higher in zip(prices, prices[1:], strict=False):
+        if lower == higher or any(lower[name] > higher[name] for name in PRESSURES):
+            raise ValueError(
+                f"pressures must ascend, for a lattice that has shrunk does not come back, but {higher} follows "
+                f"{lower}. Sort them."
+            )
+    return prices
+
+
+def _check_keeps(keeps):
+    keeps = list(keeps) if isinstance(keeps, (list, tuple, np.ndarray)) else [keeps]
+    if not keeps or not all(isinstance(keep, Real) and 0 <= keep <= 1 for keep in keeps):
+        raise ValueError(f"keeps={keeps!r} must be numbers from 0 to 1: shares of the accuracy above chance to keep.")
+    return [float(keep) for keep in keeps]
