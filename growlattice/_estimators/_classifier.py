@@ -61,7 +61,9 @@ class LatticeClassifier(ClassifierMixin, PruningMixin, BaseLatticeEstimator):
     batch_size : int, default=32
         Most images in a training batch.
     lr : float, default=1e-2
-        Learning rate of AdamW at the start; it falls to 0 along a cosine.
+        Learning rate of AdamW at the start, for a lattice of the default size; it falls to 0 along a cosine. A lattice
+        of fewer channels, layers or steps gets a higher one, also where it has become smaller in training; see
+        :doc:`/choices`.
     weight_decay : float, default=1e-4
         Weight decay of AdamW.
     class_weight : dict, "balanced" or None, default=None

@@ -19,7 +19,7 @@ from ._callbacks import default_callbacks
 from ._device import PRECISIONS, choose_precision
 from ._inference import measure
 
-RATE_POWER = 0.75
+RATE_POWER, MOST_RATE, WARM_UP = 0.75, 16.0, 0.1
 PASSES = 3  # forward, and backward for twice as much
 LOWER_IS_BETTER = {"train_loss": True, "error": True, "accuracy": False, "valid_error": True, "valid_accuracy": False}
 
@@ -52,7 +52,7 @@ def rate_share(channels_left, steps_left):
     """Learning rate of a lattice in units of that of one of the reference size: the smaller, the higher.
 
     With Adam every weight moves by about the learning rate, so a drive moves by that times the fan-in, and what an
-    image comes to by the moves of all layers and steps. The power is measured: docs/choices.
+    image comes to by the moves of all layers and steps. The power and the highest rate are measured: docs/choices.
 
     Parameters
     ----------
@@ -67,7 +67,18 @@ def rate_share(channels_left, steps_left):
     """
     breadth = sum(channels_left) / len(channels_left) / REFERENCE_CHANNELS
     depth_and_time = len(channels_left) * steps_left / (REFERENCE_LAYERS * REFERENCE_STEPS)
-    return 1 / (breadth * depth_and_time**RATE_POWER)
+    return min(1 / (breadth * depth_and_time**RATE_POWER), MOST_RATE)
+
+
+def warm_up(share, progress):
+    """The learning rate in units of `lr` before it decays: the higher one of a small lattice comes over a tenth of all.
+
+    Examples
+    --------
+    >>> [round(warm_up(16.0, progress), 9) for progress in (0.0, 0.05, 0.5)]
+    [1.0, 4.0, 16.0]
+    """
+    return share ** min(progress / WARM_UP, 1.0)
 
 
 def seeded_generator(seed, *stream, device="cpu"):
@@ -284,15 +295,17 @@ class LatticeNet(NeuralNet):
     def _set_full_lr(self):
         """The learning rate that the schedule is a share of, as the size of the lattice asks for."""
         self.full_lr_ = self.lr * rate_share(self.module_.channels_left, self.module_.steps_left)
+        self._set_lr(self.full_lr_)
+
+    def _set_lr(self, lr):
         for group in self.optimizer_.param_groups:
-            group["lr"] = self.full_lr_
+            group["lr"] = lr
 
     def _set_progress(self, progress, decay):
         self.ramp_ = ramp(progress, *self.annealing)
-        if self._has_scheduler:
-            return
-        for group in self.optimizer_.param_groups:
-            group["lr"] = self.full_lr_ * (cosine_decay(progress) if decay else 1.0)
+        if not self._has_scheduler:
+            rate = warm_up(self.full_lr_ / self.lr, progress) * (cosine_decay(progress) if decay else 1.0)
+            self._set_lr(self.lr * rate)
 
     def _add_up(self, n_images, means):
         """Add a batch's means to the epoch's sums, on the device."""
