@@ -8,7 +8,14 @@ from growlattice.lattice import Lattice
 
 
 def fresh_lattice(
-    n_channels=3, n_layers=3, n_steps=3, kernel_size=3, time_selection="adaptive", shape=(2, 4, 3), seed=0
+    n_channels=3,
+    n_layers=3,
+    n_steps=3,
+    kernel_size=3,
+    time_selection="adaptive",
+    shape=(2, 4, 3),
+    downsample=1,
+    seed=0,
 ):
     return Lattice(
         shape,
@@ -19,6 +26,7 @@ def fresh_lattice(
         kernel_size=kernel_size,
         time_selection=time_selection,
         temperature=5.0,
+        downsample=downsample,
         generator=torch.Generator().manual_seed(seed),
     ).double()
 

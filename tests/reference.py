@@ -37,12 +37,34 @@ def divisive_normalization(drive):
     return out
 
 
+def block_means(maps, factor):
+    """The mean of the pixels that are there in each block of factor x factor, one block at a time."""
+    n_channels, height, width = maps.shape
+    out = np.zeros((n_channels, math.ceil(height / factor), math.ceil(width / factor)))
+    for row in range(out.shape[1]):
+        for column in range(out.shape[2]):
+            ys = range(row * factor, min(row * factor + factor, height))
+            xs = range(column * factor, min(column * factor + factor, width))
+            for c in range(n_channels):
+                out[c, row, column] = sum(maps[c, y, x] for y in ys for x in xs) / (len(ys) * len(xs))
+    return out
+
+
+def repeat_pixels(maps, factor, height, width):
+    """At each pixel of a map of the size given, the pixel whose block it is in."""
+    out = np.zeros((len(maps), height, width))
+    for row in range(height):
+        for column in range(width):
+            out[:, row, column] = maps[:, row // factor, column // factor]
+    return out
+
+
 def softmax(logits):
     exponentials = [math.exp(logit - max(logits)) for logit in logits]
     return np.array([value / sum(exponentials) for value in exponentials])
 
 
-def forward(weights, image, n_layers, n_steps, temperature, noise=None, drop=(), bound=None):
+def forward(weights, image, n_layers, n_steps, temperature, noise=None, drop=(), bound=None, factors=None):
     """Time-selection weights (n_steps,), step probabilities (n_steps, n_classes), their mixture, and the activity.
 
     Parameters
@@ -56,6 +78,8 @@ def forward(weights, image, n_layers, n_steps, temperature, noise=None, drop=(),
         Terms to leave out: "top_down", "lateral", "top_layer" (its readout), "step_1" (its vote).
     bound : int, default=None
         Steps before any were removed; by default n_steps.
+    factors : sequence of int, default=None
+        By which each layer's maps are smaller than those below; by default 1.
 
     Returns
     -------
@@ -63,13 +87,15 @@ def forward(weights, image, n_layers, n_steps, temperature, noise=None, drop=(),
     """
     image = (image - weights["pixel_mean"]) / weights["pixel_std"]
     u = convolve(image, weights["input.weight"], weights["input.bias"])
-    hidden = [np.zeros_like(u) for _ in range(n_layers)]
+    factors = factors or [1] * n_layers
+    hidden = [0.0] * n_layers
     previous = None
     step_probas, scores, activity = [], [], []
     for step in range(n_steps):
         active = []
         for layer in range(n_layers):
             below = u if layer == 0 else active[layer - 1]
+            below = block_means(below, factors[layer])
             d = divisive_normalization(
                 convolve(below, weights[f"bottom_up.{layer}.weight"], weights[f"bottom_up.{layer}.bias"])
             )
@@ -78,7 +104,8 @@ def forward(weights, image, n_layers, n_steps, temperature, noise=None, drop=(),
                 if "lateral" not in drop:
                     r = r + convolve(previous[layer], weights[f"lateral.{layer}.weight"])
                 if layer + 1 < n_layers and "top_down" not in drop:
-                    r = r + convolve(previous[layer + 1], weights[f"top_down.{layer}.weight"])
+                    from_above = convolve(previous[layer + 1], weights[f"top_down.{layer}.weight"])
+                    r = r + repeat_pixels(from_above, factors[layer + 1], *r.shape[1:])
                 r = divisive_normalization(r)
             hidden[layer] = hidden[layer] + d + r
             if noise is not None:

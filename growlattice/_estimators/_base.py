@@ -26,6 +26,7 @@ from .._training._net import check_finite, seeded_generator
 from .._training._training_set import pixel_statistics
 from ..lattice import Lattice
 from ..lattice._costs import REFERENCE_STEPS
+from ..lattice._resolution import layer_factors
 from ._fitted import FITTED, MEASURED, FittedLattice, restored_on_error
 from ._parameters import CONSTRAINTS, check_parameters, history_columns
 from ._summary import fit_record
@@ -294,6 +295,7 @@ class BaseLatticeEstimator(CallbackSupportMixin, FittedLattice):
     def _lattice_config(self):
         sizes = {f"n_{name}": getattr(self, f"max_{name}") for name in ("channels", "layers", "steps")}
         others = {name: getattr(self, name) for name in ("kernel_size", "time_selection", "temperature")}
+        others["downsample"] = layer_factors(self.downsample, self.max_layers)
         return dict(image_shape=self.image_shape_, n_classes=self._n_outputs(), **sizes, **others)
 
     def _check_form_of(self, lattice):

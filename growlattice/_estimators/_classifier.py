@@ -35,6 +35,9 @@ class LatticeClassifier(ClassifierMixin, PruningMixin, BaseLatticeEstimator):
     kernel_size : int, default=3
         Odd side of the convolutions' square kernels, in pixels. Data without space (images of one pixel) always have
         kernels of one.
+    downsample : int or sequence of int, default=1
+        Factor by which the maps of each layer are smaller than those below: one for all layers, or one for each of
+        `max_layers`, from the first up. The paper has 1. See :ref:`resolution`.
     time_selection : {"adaptive", "fixed"}, default="adaptive"
         Whether each image gets its own weights for the steps, or all images share them.
     temperature : float, default=5.0
@@ -99,8 +102,8 @@ class LatticeClassifier(ClassifierMixin, PruningMixin, BaseLatticeEstimator):
         `fit`. An `LRScheduler` takes the place of the cosine, an `EarlyStopping` ends training, and a `PrintLog` takes
         the place of the built-in one; any other KeyboardInterrupt undoes the fit.
     warm_start : bool, default=False
-        Whether `fit` goes on from the lattice of the last fit, whose sizes, temperature, time selection and classes
-        have to stay as they are; the schedule and the history start anew.
+        Whether `fit` goes on from the lattice of the last fit, whose sizes, resolutions, temperature, time selection
+        and classes have to stay as they are; the schedule and the history start anew.
     random_state : int, RandomState instance or None, default=None
         Seed of initial weights, shuffling, noise and augmentation. The same integer gives, on the same CPU, the same
         result bit for bit, and no global generator is touched.
@@ -183,6 +186,7 @@ class LatticeClassifier(ClassifierMixin, PruningMixin, BaseLatticeEstimator):
         max_layers=4,
         max_steps=4,
         kernel_size=3,
+        downsample=1,
         time_selection="adaptive",
         temperature=5.0,
         position_power=4.0,
@@ -217,6 +221,7 @@ class LatticeClassifier(ClassifierMixin, PruningMixin, BaseLatticeEstimator):
         self.max_layers = max_layers
         self.max_steps = max_steps
         self.kernel_size = kernel_size
+        self.downsample = downsample
         self.time_selection = time_selection
         self.temperature = temperature
         self.position_power = position_power

@@ -9,6 +9,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from .._training._callbacks import check_callbacks
 from .._training._device import MOST_THREADS, PRECISIONS
+from ..lattice._resolution import layer_factors
 
 NOT_NEGATIVE, POSITIVE = [Interval(Real, 0, None, closed="left")], [Interval(Real, 0, None, closed="neither")]
 COUNT = [Interval(Integral, 1, None, closed="left")]
@@ -21,6 +22,7 @@ CONSTRAINTS = {
     **dict.fromkeys(("max_epochs", "relax_epochs"), [Interval(Integral, 0, None, closed="left")]),
     "keep": [Interval(Real, 0, 1, closed="both"), None],
     **dict.fromkeys(("annealing", "extra_costs"), SEQUENCE),
+    "downsample": [*COUNT, *SEQUENCE],
     "time_selection": [StrOptions({"adaptive", "fixed"})],
     "compact_every": [*COUNT, None],
     "class_weight": [StrOptions({"balanced"}), dict, None],
@@ -47,6 +49,7 @@ def check_parameters(estimator):
     estimator._validate_params()
     if estimator.kernel_size % 2 == 0:
         raise ValueError(f"kernel_size={estimator.kernel_size} is even. Give an odd number of pixels.")
+    layer_factors(estimator.downsample, estimator.max_layers)
     if (
         len(estimator.annealing) != 2
         or not all(map(is_pressure, estimator.annealing))

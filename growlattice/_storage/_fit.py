@@ -9,6 +9,7 @@ import torch
 from .._training._input_form import InputForm
 from .._training._trained import TrainedLattice
 from ..lattice import Lattice
+from ..lattice._resolution import layer_factors
 from ..lattice._surgery import drop_unreachable_layers, lattice_from_tensors
 from ._file import other_errors_as_unusable, unusable
 from ._json import as_json, from_json
@@ -125,12 +126,14 @@ def _check_config(config):
         all(type(config[name]) is int and config[name] > 0 for name in sizes)
         and config["n_steps"] <= MOST_STEPS
         and config["kernel_size"] % 2 == 1
+        and type(config["downsample"]) is tuple
+        and config["downsample"] == layer_factors(config["downsample"], config["n_layers"])
         and config["time_selection"] in ("adaptive", "fixed")
         and type(config["temperature"]) in (int, float)
         and 0 < config["temperature"] < math.inf
     )
     if not sound:
-        raise TypeError("a size, the temperature or the time selection is out of range")
+        raise TypeError("a size, a resolution, the temperature or the time selection is out of range")
 
 
 def _check_trained(trained):

@@ -30,20 +30,26 @@ def bytes_per_image(lattice, conv_dtype=None):
     """
     n_inputs, height, width = lattice.config["image_shape"]
     channels, steps = lattice.channels_left, lattice.steps_left
+    pixels = [height * width for height, width in lattice.layer_sizes[: len(channels)]]
     wide = lattice.pixel_mean.element_size()
     narrow = conv_dtype.itemsize if conv_dtype else wide
-    normalizing = n_inputs * (WIDEST + 2 * wide)
-    image = n_inputs * (WIDEST + narrow)
-    first_drive = (lattice.n_channels + channels[0]) * narrow
-    above = sum(channels[1:])  # what the last step drives
-    driven = above + sum(channels) + sum(channels[:-1])  # bottom-up, lateral and top-down
+    normalizing = n_inputs * (WIDEST + 2 * wide) * height * width
+    image = n_inputs * (WIDEST + narrow) * height * width
+    planes = [n_kept * n_pixels for n_kept, n_pixels in zip(channels, pixels, strict=True)]  # numbers in each layer
+    first_drive = lattice.n_channels * height * width + planes[0]
+    if lattice.factors[0] > 1:  # what is pooled is there beside it
+        first_drive = lattice.n_channels * (height * width + pixels[0]) + planes[0]
+    above = sum(planes[1:])  # what the last step drives
+    top_down = sum(n_kept * n_pixels for n_kept, n_pixels in zip(channels[:-1], pixels[1:], strict=True))
+    driven = above + sum(planes) + top_down  # bottom-up, lateral and top-down
     drives = {1: above, 2: driven + above}.get(steps, 2 * driven)
-    states = channels[0] + 2 * sum(channels) + 2 * max(channels)  # with the first drive, and one that is made
-    stepping = states * wide + (drives + 2 * max(channels) * bool(drives)) * narrow
-    planes = max(normalizing, image + max(first_drive, stepping))
+    blocks = zip(channels[:-1], pixels[1:], lattice.factors[1:], strict=False)  # a top-down drive, as upsampled
+    upsampled = max((n_kept * n_pixels * factor**2 for n_kept, n_pixels, factor in blocks if factor > 1), default=0)
+    states = planes[0] + 2 * sum(planes) + 2 * max(planes)  # with the first drive, and one that is made
+    stepping = states * wide + (drives + 2 * max(planes) * bool(drives) + upsampled * (steps > 1)) * narrow
     read = steps * (2 * sum(channels) + 2 * SELECTOR_HIDDEN + 3 * lattice.config["n_classes"])
     answered = lattice.n_steps * (2 * lattice.n_layers * lattice.n_channels + 3 * lattice.config["n_classes"])
-    return planes * height * width + (read + answered) * wide
+    return max(normalizing, image + max(first_drive * narrow, stepping)) + (read + answered) * wide
 
 
 def outputs(lattice, images, conv_dtype=None):

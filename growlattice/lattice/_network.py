@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from ._costs import REFERENCE_CHANNELS, REFERENCE_LAYERS, REFERENCE_STEPS
 from ._operations import add_normalized, convolve, convolve_together, divisive_normalization, standard_normal_like
+from ._resolution import layer_factors, layer_sizes, pool, upsample
 
 SELECTOR_HIDDEN = 64
 MEMORY_FORMAT = torch.channels_last  # of kernels, and so of activations; measured: docs/choices
@@ -75,12 +76,21 @@ class Lattice(nn.Module):
         Whether the time-selection weights are computed for each image or shared by all.
     temperature : float
         See :func:`time_selection_weights`.
+    downsample : int or sequence of int of length n_layers, default=1
+        Factor by which each layer's maps are smaller than those below, which it reads as means of blocks of pixels; the
+        layer below the first is the input convolution, at the resolution of the images. A side that the factor does not
+        divide is rounded up. By default all layers have the resolution of the images, as in the paper.
     mask : tensor of bool of shape (n_layers, n_channels), default=None
         Channels that are left; by default all. No layer below one with a channel may be empty.
     steps_left : int, default=None
         Steps that are left; by default all.
     generator : torch.Generator, default=None
         Source of the initial weights. Without it the tensors have shapes but no values, for weights to be put in.
+
+    Raises
+    ------
+    ValueError
+        If `downsample` is not as described, or a factor is larger than both sides of what is left below.
 
     References
     ----------
@@ -98,14 +108,17 @@ class Lattice(nn.Module):
         kernel_size,
         time_selection,
         temperature,
+        downsample=1,
         mask=None,
         steps_left=None,
         generator=None,
     ):
         super().__init__()
         sizes = dict(n_channels=n_channels, n_layers=n_layers, n_steps=n_steps, kernel_size=kernel_size)
-        selection = dict(time_selection=time_selection, temperature=temperature)
-        self.config = dict(image_shape=tuple(image_shape), n_classes=n_classes, **sizes, **selection)
+        others = dict(time_selection=time_selection, temperature=temperature)
+        others["downsample"] = self.factors = layer_factors(downsample, n_layers)
+        self.config = dict(image_shape=tuple(image_shape), n_classes=n_classes, **sizes, **others)
+        self.layer_sizes = layer_sizes(image_shape, self.factors)  # (height, width) of each, removed ones too
         self.n_channels, self.n_layers, self.n_steps = n_channels, n_layers, n_steps
         self.temperature = temperature
         for name in ("pixel_mean", "pixel_std"):
@@ -142,9 +155,12 @@ class Lattice(nn.Module):
         kernels = self._cast_kernels(conv_dtype)
         images = ((images.to(dtype) - self.pixel_mean) / self.pixel_std).to(conv_dtype)
         # The image does not change, so neither does what it drives in the first layer.
-        first_drive = convolve(convolve(images, *kernels["input"]), *kernels["bottom_up", 0])
-        first_drive = divisive_normalization(first_drive.to(dtype))
-        hidden, before, activity = [torch.zeros_like(first_drive[:, :1])] * len(self.bottom_up), None, []
+        below = pool(convolve(images, *kernels["input"]), self.factors[0])
+        first_drive = divisive_normalization(convolve(below, *kernels["bottom_up", 0]).to(dtype))
+        del below
+        silence = {(h, w): torch.zeros_like(first_drive[:, :1, :h, :w]) for h, w in set(self.layer_sizes)}
+        hidden = [silence[size] for size in self.layer_sizes[: len(self.bottom_up)]]
+        before, activity = None, []
         for step in range(self.steps_left):
             active, drives = [], []  # of each layer; results of its outgoing kernels, by their names
             for layer in range(len(self.bottom_up)):
@@ -153,13 +169,13 @@ class Lattice(nn.Module):
                 else:
                     state = hidden[layer] + first_drive
                 if before is not None:
-                    state = add_normalized(state, _recurrent_drive(before, layer))
+                    state = add_normalized(state, self._recurrent_drive(before, layer))
                 if noise:
                     state = state + noise * standard_normal_like(state, generator)
                 hidden[layer] = state
                 active.append(torch.relu(state))
                 outgoing = self._outgoing_kernels(layer, bottom_up_only=step == self.steps_left - 1)
-                drives.append(_drive(active[-1].to(conv_dtype), outgoing, kernels))
+                drives.append(self._drive(active[-1].to(conv_dtype), layer, outgoing, kernels))
             activity.append(torch.cat([layer.mean(dim=(2, 3)) for layer in active], dim=1))
             before = drives
         return self._read_out(torch.stack(activity, dim=1))  # (n_images, steps_left, channels of all layers)
@@ -212,12 +228,17 @@ class Lattice(nn.Module):
         -------
         int
         """
-        _, height, width = self.config["image_shape"]
-        convolved = sum(kernel.weight.numel() for kernel in (self.input, self.bottom_up[0]))
-        convolved += self.steps_left * sum(kernel.weight.numel() for kernel in self.bottom_up[1:])
-        convolved += (self.steps_left - 1) * sum(kernel.weight.numel() for kernel in [*self.lateral, *self.top_down])
+
+        def of(kernels, sizes):  # a top-down kernel runs at the resolution of the layer that it leaves
+            pixels = [height * width for height, width in sizes[: len(kernels)]]
+            return sum(n * kernel.weight.numel() for n, kernel in zip(pixels, kernels, strict=True))
+
+        sizes, steps = self.layer_sizes, self.steps_left
+        convolved = of([self.input, self.bottom_up[0]], [self.config["image_shape"][1:], sizes[0]])
+        convolved += steps * of(self.bottom_up[1:], sizes[1:])
+        convolved += (steps - 1) * (of(self.lateral, sizes) + of(self.top_down, sizes[1:]))
         read = [self.readout] if self.selector is None else [self.readout, self.selector[0], self.selector[2]]
-        return height * width * convolved + self.steps_left * sum(layer.weight.numel() for layer in read)
+        return convolved + steps * sum(layer.weight.numel() for layer in read)
 
     def load_state_dict(self, state_dict, strict=True, assign=False):
         """Load tensors as any module does, and first take on the stored form that they have.
@@ -288,6 +309,25 @@ class Lattice(nn.Module):
             return above
         return [*above, ("lateral", layer), *([("top_down", layer - 1)] if layer else [])]
 
+    def _drive(self, active, layer, outgoing, kernels):
+        """Results of a layer's outgoing kernels, by their names."""
+        above = ("bottom_up", layer + 1)
+        if above in outgoing and self.factors[layer + 1] > 1:
+            drive = convolve(pool(active, self.factors[layer + 1]), *kernels[above])
+            others = [name for name in outgoing if name != above]
+            return {above: drive} | self._drive(active, layer, others, kernels)
+        if torch.is_grad_enabled() or len(outgoing) < 2:
+            return {name: convolve(active, *kernels[name]) for name in outgoing}
+        drives = convolve_together(active, [kernels[name] for name in outgoing])
+        return dict(zip(outgoing, drives, strict=True))
+
+    def _recurrent_drive(self, drives, layer):
+        """Lateral and top-down drive of a layer, from the drives of the step before."""
+        drive = drives[layer]["lateral", layer]
+        if layer + 1 == len(drives):
+            return drive
+        return drive + upsample(drives[layer + 1]["top_down", layer], self.factors[layer + 1], self.layer_sizes[layer])
+
     def _read_out(self, activity):
         """The output in the logical form, from the activity of the channels and steps that are left."""
         removed = self.n_steps - self.steps_left
@@ -357,17 +397,3 @@ def _convolutions(n_ins, n_outs, kernel_size, bias=False):
     return nn.ModuleList(
         _convolution(n_in, n_out, kernel_size, bias) for n_in, n_out in zip(n_ins, n_outs, strict=True)
     )
-
-
-def _drive(active, outgoing, kernels):
-    """Results of a layer's outgoing kernels, by their names."""
-    if torch.is_grad_enabled() or len(outgoing) < 2:
-        return {name: convolve(active, *kernels[name]) for name in outgoing}
-    drives = convolve_together(active, [kernels[name] for name in outgoing])
-    return dict(zip(outgoing, drives, strict=True))
-
-
-def _recurrent_drive(drives, layer):
-    """Lateral and top-down drive of a layer, from the drives of the step before."""
-    drive = drives[layer]["lateral", layer]
-    return drive + drives[layer + 1]["top_down", layer] if layer + 1 < len(drives) else drive

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
+from sklearn.base import clone
 from sklearn.callback import ScoringMonitor
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from skorch.callbacks import (
@@ -172,6 +173,33 @@ def test_random_state_none_follows_numpy(small, make_small):
     assert not np.array_equal(first.predict_proba(X), second.predict_proba(X))
 
 
+# --- resolutions ---
+
+
+def test_layers_of_other_resolutions_are_trained_cut_and_kept(digits, tmp_path):
+    X, X_test, y, y_test = digits
+    parameters = dict(max_channels=8, max_layers=3, max_steps=2, downsample=(1, 2, 3), max_epochs=8, random_state=0)
+    clf = LatticeClassifier(breadth_pressure=1.0, lr=3e-2, memory=tmp_path, **parameters)
+    assert clf.fit(X, y).score(X_test, y_test) > 0.9
+    assert clf.lattice_.layer_sizes == [(8, 8), (4, 4), (2, 2)]
+    again = clone(clf).fit(X, y)  # read from memory
+    assert np.array_equal(clf.predict_proba(X_test), again.predict_proba(X_test))
+    again.prune(X, y, keep=0.9)
+    again.save(tmp_path / "clf")
+    loaded, pickled = LatticeClassifier.load(tmp_path / "clf"), pickle.loads(pickle.dumps(again))
+    for other in (loaded, pickled):
+        assert np.array_equal(other.predict_proba(X_test), again.predict_proba(X_test))
+        assert other.macs_per_image_ == again.macs_per_image_ < clf.macs_per_image_
+        assert other.partial_fit(X[:50], y[:50]).lattice_.layer_sizes == clf.lattice_.layer_sizes
+
+
+def test_a_table_has_no_resolution(make_small):
+    clf = make_small(downsample=(1, 2))
+    with pytest.raises(ValueError, match="layer 2 cannot average 2 x 2 pixels, because 1 x 1 are left"):
+        clf.fit(np.eye(10, 5), np.arange(10) % 2)
+    assert vars(clf) == vars(make_small(downsample=(1, 2)))
+
+
 # --- partial_fit and warm_start ---
 
 
@@ -205,6 +233,7 @@ def test_class_weights_may_name_a_class_that_a_part_lacks(small, make_small):
         (dict(max_layers=3), "'n_layers': 2.*'n_layers': 3"),
         (dict(max_steps=2), "'n_steps': 3.*'n_steps': 2"),
         (dict(kernel_size=5), "'kernel_size': 3.*'kernel_size': 5"),
+        (dict(downsample=2), r"'downsample': \(1, 1\).*'downsample': \(2, 2\)"),
     ],
 )
 def test_warm_start_refuses_another_form_and_keeps_the_lattice(small, make_small, change, words):

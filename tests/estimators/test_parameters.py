@@ -97,6 +97,7 @@ BAD_PARAMETERS = {
     "max_layers": [0],
     "max_steps": [-1],
     "kernel_size": [0, 2],
+    "downsample": [0, -1, 2.0, "2", (), (1, 0), (1, 2.0), (2,), (1, 1, 1), 9, (4, 3)],
     "breadth_pressure": [-1.0, np.nan, np.inf],
     "depth_pressure": [-1.0, np.nan],
     "time_pressure": [-1.0, np.nan, "high"],

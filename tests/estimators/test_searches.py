@@ -52,6 +52,20 @@ def validated(clf, X, y):
     return cross_validate(clf, X, y, cv=2)["test_score"]
 
 
+def test_resolutions_can_be_searched_over(small, make_small, tmp_path):
+    X, y = small
+    downsample = [1, 2, (1, 2), [2, 1]]
+    clf = make_small(memory=tmp_path, max_epochs=2)
+    search = GridSearchCV(clf, {"downsample": downsample}, cv=2, refit=False, scoring=_macs).fit(X, y)
+    macs = dict(zip(map(str, downsample), search.cv_results_["mean_test_score"], strict=True))
+    assert macs["1"] > macs["(1, 2)"] > macs["[2, 1]"] > macs["2"]
+    assert len(read_sweep(tmp_path)["downsample"]) == 8
+
+
+def _macs(estimator, X, y):
+    return estimator.macs_per_image_
+
+
 @pytest.mark.parametrize("search", [grid, randomized, halving, validated])
 def test_scores_are_the_same_whatever_runs_the_search(small, make_small, tmp_path, search):
     X, y = small

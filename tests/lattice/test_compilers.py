@@ -13,6 +13,7 @@ from ..lattices import make_lattice
 
 MASK = torch.tensor([[1, 1, 0], [0, 1, 1], [0, 0, 0]], dtype=torch.bool)
 SHAPE = (2, 5, 4)
+KINDS = "full", "pruned", "smaller layers"
 
 
 class LogProbas(torch.nn.Module):
@@ -28,7 +29,8 @@ class LogProbas(torch.nn.Module):
 
 def lattices(dtype=torch.float32):
     full = make_lattice(shape=SHAPE).to(dtype).eval()
-    return {"full": full, "pruned": compact(full, MASK, 2, 0.8).eval()}
+    smaller = make_lattice(shape=SHAPE, downsample=(1, 2, 3)).to(dtype).eval()
+    return {"full": full, "pruned": compact(full, MASK, 2, 0.8).eval(), "smaller layers": smaller}
 
 
 def images(n_images, seed=0):
@@ -39,7 +41,7 @@ def images(n_images, seed=0):
 ANY_NUMBER = ({0: torch.export.Dim("n_images")},)
 
 
-@pytest.mark.parametrize("which", ["full", "pruned"])
+@pytest.mark.parametrize("which", KINDS)
 def test_an_exported_program_answers_batches_of_any_size(which):
     lattice = lattices()[which]
     program = torch.export.export(lattice, (images(3),), dynamic_shapes=ANY_NUMBER).module()
@@ -48,7 +50,7 @@ def test_an_exported_program_answers_batches_of_any_size(which):
             torch.testing.assert_close(found, expected)
 
 
-@pytest.mark.parametrize("which", ["full", "pruned"])
+@pytest.mark.parametrize("which", KINDS)
 def test_an_onnx_model_takes_bytes_in_batches_of_any_size(which):
     lattice, file = lattices()[which], io.BytesIO()
     model = torch.onnx.export(
@@ -63,7 +65,7 @@ def test_an_onnx_model_takes_bytes_in_batches_of_any_size(which):
         np.testing.assert_allclose(found, lattice.log_probas(images(n_images)).detach(), atol=1e-5)
 
 
-@pytest.mark.parametrize("which", ["full", "pruned"])
+@pytest.mark.parametrize("which", KINDS)
 def test_a_compiled_lattice_is_one_graph_and_has_gradients(which):
     lattice = lattices(torch.float64)[which]
     torch._dynamo.reset()

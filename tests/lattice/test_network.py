@@ -35,6 +35,38 @@ def test_forward_equals_naive_reference(sizes, time_selection):
         np.testing.assert_allclose(output.activity[index], activity, atol=1e-10)
 
 
+FACTORS = [(2, 1, 1), (1, 2, 2), (2, 2, 2), (1, 3, 1), (4, 1, 1), (1, 1, 5)]
+
+
+@pytest.mark.parametrize("factors", FACTORS)
+def test_forward_at_other_resolutions_equals_naive_reference(factors):
+    """With and without gradients, of sides that the factors divide and others."""
+    lattice, images = make_lattice(downsample=factors, shape=(2, 7, 4)), make_images(shape=(2, 7, 4))
+    arrays = as_arrays(lattice)
+    for grad in (False, True):
+        with torch.set_grad_enabled(grad):
+            output = [tensor.detach() for tensor in lattice(images)]
+        for index, image in enumerate(images.numpy()):
+            weights, step_probas, _, activity = reference.forward(arrays, image, 3, 3, temperature=5.0, factors=factors)
+            np.testing.assert_allclose(output[0][index].exp(), step_probas, atol=1e-10)
+            np.testing.assert_allclose(output[1][index].exp(), weights, atol=1e-10)
+            np.testing.assert_allclose(output[2][index], activity, atol=1e-10)
+
+
+@pytest.mark.parametrize("factor", [1, 2])
+def test_one_factor_is_that_of_all_layers(factor):
+    images, shape = make_images(shape=(2, 8, 8)), (2, 8, 8)
+    one, all_three = (make_lattice(downsample=downsample, shape=shape) for downsample in (factor, [factor] * 3))
+    assert torch.equal(one(images).log_probas, all_three(images).log_probas)
+    assert one.config == all_three.config and one.config["downsample"] == (factor,) * 3
+
+
+def test_gradients_at_other_resolutions_pass_gradcheck():
+    lattice = make_lattice(n_channels=2, n_layers=2, n_steps=2, downsample=(1, 2), shape=(1, 3, 3))
+    images = make_images(1, shape=(1, 3, 3)).requires_grad_()
+    assert torch.autograd.gradcheck(lambda pixels: lattice(pixels).log_probas, images)
+
+
 @pytest.mark.parametrize("term", ["top_down", "lateral", "top_layer", "step_1"])
 def test_every_term_matters(term):
     """Without the term the reference gives another answer, so the test above fails if the lattice drops it."""
@@ -182,6 +214,18 @@ def test_a_compacted_lattice_equals_naive_reference_in_logical_form(time_selecti
     assert (output.activity[:, :, ~MASK] == 0).all() and (output.activity[:, :2, MASK] > 0).any()
     assert (output.scores[:, 2] == 0).all()
     torch.testing.assert_close(output.scores.norm(dim=1), torch.full((2,), NORM, dtype=torch.float64))
+
+
+def test_a_compacted_lattice_keeps_its_resolutions():
+    full, images, factors = make_lattice(downsample=(1, 2, 2)), make_images(), (1, 2, 2)
+    arrays = as_arrays(masked(full, MASK)) | {"score_norm": NORM}
+    small = compact(full, MASK, steps_left=2, score_norm=NORM)
+    with torch.no_grad():
+        output = small(images)
+    for index, image in enumerate(images.numpy()):
+        probas = reference.forward(arrays, image, 3, 2, temperature=5.0, bound=3, factors=factors)[2]
+        np.testing.assert_allclose(output.log_probas[index].exp(), probas, atol=1e-10)
+    assert (small.factors, small.layer_sizes) == (factors, full.layer_sizes)
 
 
 def test_channel_magnitude_of_a_compacted_lattice_equals_naive_reference():

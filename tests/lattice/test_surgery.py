@@ -86,7 +86,17 @@ def test_magnitudes_keep_their_place_and_unit():
 
 
 @pytest.mark.parametrize("time_selection", ["adaptive", "fixed"])
-@pytest.mark.parametrize("sizes", [dict(), dict(n_layers=1), dict(kernel_size=1), dict(n_steps=1)])
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        dict(),
+        dict(n_layers=1),
+        dict(kernel_size=1),
+        dict(n_steps=1),
+        dict(downsample=(2, 1, 2)),
+        dict(downsample=(1, 3, 2)),
+    ],
+)
 def test_macs_equal_those_that_torch_counts(sizes, time_selection):
     lattice = make_lattice(time_selection=time_selection, **sizes)
     mask = torch.rand(lattice.mask.shape, generator=torch.Generator().manual_seed(1)) > 0.3

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from growlattice import LatticeClassifier
-from growlattice._storage._file import digest_of, pack, read, tensors_to_bytes, write
+from growlattice._storage._file import FORMAT, digest_of, pack, read, tensors_to_bytes, write
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def rewrite():
             return
         text, versions = header.get("description", json.dumps(description)), "{}"
         digests = {"header_digest": digest_of({}, text, versions), "digest": digest_of(tensors, text, versions)}
-        full = {"format": "3", "versions": versions, "description": text, **digests}
+        full = {"format": str(FORMAT), "versions": versions, "description": text, **digests}
         write(path, tensors_to_bytes(tensors, {**full, **header}))
 
     return rewritten

@@ -51,6 +51,7 @@ CHANGES = {
     "max_layers": 3,
     "max_steps": 2,
     "kernel_size": 5,
+    "downsample": 2,
     "time_selection": "fixed",
     "temperature": 4.0,
     "position_power": 3.0,

@@ -143,6 +143,10 @@ LATTICES = {
     "float64": lambda: make((3, 16, 16), 16, 2, 3).double(),
     "pruned": lambda: pruned([13, 9, 7, 1]),
     "pruned, one layer": lambda: pruned([3, 0, 0, 0]),
+    "smaller layers": lambda: make((3, 16, 16), 16, 4, 4, downsample=(1, 2, 2, 1)),
+    "a smaller first layer": lambda: make((1, 15, 15), 16, 3, 3, downsample=(2, 2, 2)),
+    "a small first layer, one step": lambda: make((1, 16, 16), 16, 2, 1, downsample=(4, 1)),
+    "a small top layer": lambda: make((1, 17, 17), 16, 2, 2, downsample=(1, 16)),
 }
 
 
