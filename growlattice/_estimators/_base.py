@@ -37,8 +37,8 @@ DOCUMENTATION = "https://growlattice.readthedocs.io/en/latest"
 class BaseLatticeEstimator(CallbackSupportMixin, FittedLattice):
     """A lattice behind scikit-learn's interface.
 
-    A subclass has the parameters, says what it makes of y (`_check_y`, `_targets`, `_weighted_set`, `_n_outputs`) and
-    of the lattice's output, and documents both.
+    A subclass has the parameters and documents them, names its `_task`, and says what it makes of y (`_check_y`,
+    `_target_set`) and of the lattice's output.
     """
 
     _parameter_constraints = CONSTRAINTS
@@ -83,40 +83,19 @@ class BaseLatticeEstimator(CallbackSupportMixin, FittedLattice):
             context.call_on_fit_task_end(estimator=self, **task, reconstruction_attributes={})
         return self
 
-    def partial_fit(self, X, y, classes=None, sample_weight=None):
-        """Train for one epoch on what may be a part of the data.
-
-        The learning rate stays at `lr`, for nobody knows how many calls there will be. Pressures and noise rise over
-        the first `max_epochs` epochs as they do in `fit`. A fitted lattice is trained further, and pixels are
-        normalized as in the first call. All steps stay, since a part of the data cannot show that none needs them.
-
-        Parameters
-        ----------
-        X, y, sample_weight
-            As in `fit`.
-        classes : array-like of shape (n_classes,), default=None
-            All labels that will ever come, needed in the first call if its y does not hold them all.
-
-        Returns
-        -------
-        self : estimator
-        """
+    def _partial_fit(self, X, y, sample_weight, **options):
+        """Train for one epoch; `options` are those of `_target_set`."""
         check_parameters(self)
-        if isinstance(getattr(self, "class_weight", None), str):
-            raise ValueError(
-                "class_weight='balanced' does not work with partial_fit, which sees a part of the data. "
-                "Give the weights as a dict."
-            )
         with restored_on_error(self), gpu_memory(self.batch_size), cpu_threads(self.n_threads):
             first = not hasattr(self, "net_")
             self._forget_fit(MEASURED)
-            data = self._training_set(X, y, sample_weight, learn=first, classes=classes)
+            data = self._training_set(X, y, sample_weight, learn=first, **options)
             if first:
                 seed = self._seed()
                 self.net_ = self._make_net(self._make_lattice(data, seed), seed)
             else:
                 self.net_ = self._net_of(self._trained(lattice=copy.deepcopy(self.lattice_)))
-            check_monitors(self.net_, history_columns(self.extra_costs, validated=False))
+            self._check_monitors(validated=False)
             data, done = data.upload(self.lattice_.pixel_mean.device), len(self.net_.history)
             self._train(data, None, range(done, done + 1), max(self.max_epochs, 1), decay=False, trim_steps=False)
             self._describe(data)
@@ -153,7 +132,7 @@ class BaseLatticeEstimator(CallbackSupportMixin, FittedLattice):
             validation = self._validation_set(X_val, y_val)
             start = replace(self._trained(lattice=copy.deepcopy(self.lattice_)), moments={})
             self.net_ = self._net_of(start)
-            check_monitors(self.net_, history_columns(self.extra_costs, validation is not None))
+            self._check_monitors(validation is not None)
             device = self.lattice_.pixel_mean.device
             data, validation = data.upload(device), validation and validation.upload(device)
             self._train(data, validation, range(epochs), epochs, relaxing=True)
@@ -180,7 +159,7 @@ class BaseLatticeEstimator(CallbackSupportMixin, FittedLattice):
                 self.resources_ = resumed.resources
         else:
             self.net_ = self._make_net(self._make_lattice(data, seed) if start is None else start, seed)
-        check_monitors(self.net_, history_columns(self.extra_costs, validation is not None))
+        self._check_monitors(validation is not None)
         device, n_images = self.lattice_.pixel_mean.device, len(data)
         data, validation = data.upload(device), validation and validation.upload(device)
         checkpoints = None if deciding_callbacks(self.callbacks) else entry
@@ -222,7 +201,7 @@ class BaseLatticeEstimator(CallbackSupportMixin, FittedLattice):
         if not epochs:
             return completed
         batches = Batches(data, self.batch_size, self.augment)
-        net.notify("on_train_begin", X=data.images, y=data.labels)
+        net.notify("on_train_begin", X=data.images, y=data.targets)
         try:
             for epoch in epochs:
                 start, end = min(epoch / n_epochs, 1.0), min((epoch + 1) / n_epochs, 1.0)
@@ -238,7 +217,7 @@ class BaseLatticeEstimator(CallbackSupportMixin, FittedLattice):
         except KeyboardInterrupt:
             if not stopped_early(net):
                 raise
-        net.notify("on_train_end", X=data.images, y=data.labels)
+        net.notify("on_train_end", X=data.images, y=data.targets)
         net.update_parameters()  # a callback may have loaded the best epoch's
         return completed
 
@@ -263,16 +242,16 @@ class BaseLatticeEstimator(CallbackSupportMixin, FittedLattice):
         self.costs_ = {"error": measured["error"], **space, "time": self.time_used_ / REFERENCE_STEPS}
         check_finite(self.costs_, len(self.net_.history), self.lr)
 
-    def _training_set(self, X, y, sample_weight, learn, classes=None):
+    def _training_set(self, X, y, sample_weight, learn, **options):
         """The training set of X, y and weights, without what has no weight; their form is learned or checked."""
         images = self._learn_images(X) if learn else self._images(X)
-        y = self._check_y(y)
+        y = self._checked_y(y)
         check_consistent_length(images, y, sample_weight)
         weights = _check_sample_weight(sample_weight, images, dtype=np.float64, ensure_non_negative=True)
         kept = weights > 0
         if not kept.all():
             images, y, weights = images[kept], y[kept], weights[kept]
-        return self._weighted_set(images, self._targets(y, learn, classes), weights)
+        return self._target_set(images, y, weights, learn, **options)
 
     def _validation_set(self, X_val, y_val):
         """X_val and y_val as a training set that is not trained on, or None."""
@@ -281,9 +260,15 @@ class BaseLatticeEstimator(CallbackSupportMixin, FittedLattice):
         if X_val is None or y_val is None:
             given, missing = ("X_val", "y_val") if y_val is None else ("y_val", "X_val")
             raise ValueError(f"{given} is given, but {missing} is not. Give both or neither.")
-        images, y = self._images(X_val), self._check_y(y_val)
-        check_consistent_length(images, y)
-        return self._weighted_set(images, self._targets(y, learn=False), np.ones(len(images)))
+        return self._training_set(X_val, y_val, None, learn=False)
+
+    def _checked_y(self, y):
+        if y is None:
+            raise ValueError(
+                f"{type(self).__name__} requires y to be passed, but the target y is None. Give what to answer for "
+                "each image."
+            )
+        return self._check_y(y)
 
     def _learn_images(self, X):
         """X as images, whose form is learned."""
@@ -296,7 +281,8 @@ class BaseLatticeEstimator(CallbackSupportMixin, FittedLattice):
         sizes = {f"n_{name}": getattr(self, f"max_{name}") for name in ("channels", "layers", "steps")}
         others = {name: getattr(self, name) for name in ("kernel_size", "time_selection", "temperature")}
         others["downsample"] = layer_factors(self.downsample, self.max_layers)
-        return dict(image_shape=self.image_shape_, n_classes=self._n_outputs(), **sizes, **others)
+        answer = dict(n_outputs=self.target_form_.n_outputs, task=self._task)
+        return dict(image_shape=self.image_shape_, **answer, **sizes, **others)
 
     def _check_form_of(self, lattice):
         """Raise a ValueError if a lattice to go on from is of another form than the parameters ask for."""
@@ -315,6 +301,10 @@ class BaseLatticeEstimator(CallbackSupportMixin, FittedLattice):
         lattice.pixel_mean += torch.from_numpy(mean)[:, None, None]
         lattice.pixel_std *= torch.from_numpy(std)[:, None, None]
         return lattice
+
+    def _check_monitors(self, validated):
+        columns = history_columns(self.extra_costs, self.lattice_.task.score_name, validated)
+        check_monitors(self.net_, columns)
 
     def _seed(self):
         return int(check_random_state(self.random_state).randint(2**31 - 1))

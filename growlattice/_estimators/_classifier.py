@@ -2,11 +2,14 @@
 
 import numpy as np
 from sklearn.base import ClassifierMixin
+from sklearn.dummy import DummyClassifier
 from sklearn.utils import assert_all_finite, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 
+from .._training._target_form import ClassTargets
 from .._training._training_set import make_training_set
 from ._base import BaseLatticeEstimator
+from ._parameters import check_parameters
 from ._pruning import PruningMixin
 
 
@@ -176,6 +179,9 @@ class LatticeClassifier(ClassifierMixin, PruningMixin, BaseLatticeEstimator):
     (160,)
     """
 
+    _task = "classification"
+    _baseline = DummyClassifier
+
     def __init__(
         self,
         *,
@@ -249,6 +255,32 @@ class LatticeClassifier(ClassifierMixin, PruningMixin, BaseLatticeEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
+    def partial_fit(self, X, y, classes=None, sample_weight=None):
+        """Train for one epoch on what may be a part of the data.
+
+        The learning rate stays at `lr`, for nobody knows how many calls there will be. Pressures and noise rise over
+        the first `max_epochs` epochs as they do in `fit`. A fitted lattice is trained further, and pixels are
+        normalized as in the first call. All steps stay, since a part of the data cannot show that none needs them.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `fit`.
+        classes : array-like of shape (n_classes,), default=None
+            All labels that will ever come, needed in the first call if its y does not hold them all.
+
+        Returns
+        -------
+        self : LatticeClassifier
+        """
+        if isinstance(self.class_weight, str):
+            check_parameters(self)
+            raise ValueError(
+                "class_weight='balanced' does not work with partial_fit, which sees a part of the data. "
+                "Give the weights as a dict."
+            )
+        return self._partial_fit(X, y, sample_weight, classes=classes)
+
     def predict(self, X):
         """Most probable label of each image.
 
@@ -261,8 +293,7 @@ class LatticeClassifier(ClassifierMixin, PruningMixin, BaseLatticeEstimator):
         -------
         ndarray of shape (n,)
         """
-        best = self._collect(X, lambda output: output.log_probas.argmax(dim=1))
-        return self.classes_[best if len(self.classes_) > 1 else np.zeros_like(best)]
+        return self.target_form_.decode(self._collect(X, lambda output: output.log_probas.argmax(dim=1)))
 
     def predict_proba(self, X):
         """Probabilities of the classes: the mixture, over steps, of the answers after each.
@@ -290,7 +321,7 @@ class LatticeClassifier(ClassifierMixin, PruningMixin, BaseLatticeEstimator):
         -------
         ndarray of shape (n, n_classes)
         """
-        return self._of_classes(self._collect(X, lambda output: output.log_probas))
+        return self.target_form_.of_classes(self._collect(X, lambda output: output.log_probas))
 
     def staged_predict_proba(self, X):
         """Probabilities of the classes after each step.
@@ -307,40 +338,27 @@ class LatticeClassifier(ClassifierMixin, PruningMixin, BaseLatticeEstimator):
         """
         log_probas = self._collect(X, lambda output: output.step_log_probas)
         for step in range(log_probas.shape[1]):
-            yield np.exp(self._of_classes(log_probas[:, step]))
+            yield np.exp(self.target_form_.of_classes(log_probas[:, step]))
+
+    @property
+    def classes_(self):
+        return self.target_form_.classes
 
     def _check_y(self, y):
         """y as labels."""
-        if y is None:
-            raise ValueError(
-                "LatticeClassifier requires y to be passed, but the target y is None. Give a label for each image."
-            )
         y = column_or_1d(y, warn=True)
         assert_all_finite(y, input_name="y")
         check_classification_targets(y)
         return y
 
-    def _targets(self, y, learn, classes=None):
-        """Indices of labels into `classes_`, which are learned or checked."""
-        found = np.unique(y)
+    def _target_set(self, images, y, weights, learn, classes=None):
+        """The training set with indices of labels into `classes_`, which are learned or checked."""
         if learn:
-            self.classes_ = found if classes is None else np.unique(classes)
+            self.target_form_ = ClassTargets.learn(y, classes)
         elif classes is not None and not np.array_equal(np.unique(classes), self.classes_):
             raise ValueError(f"classes={classes!r} differ from those of the first call, {self.classes_!r}.")
-        unknown = np.setdiff1d(found, self.classes_)
-        if len(unknown):
-            raise ValueError(
-                f"y holds the classes {unknown!r}, which the lattice was not made for: {self.classes_!r}. "
-                "Give all classes in the first call, or fit with warm_start=False."
-            )
-        return np.searchsorted(self.classes_, y)
+        return make_training_set(images, self.target_form_.encode(y), weights, self.classes_, self.class_weight)
 
-    def _weighted_set(self, images, targets, weights):
-        return make_training_set(images, targets, weights, self.classes_, self.class_weight)
-
-    def _n_outputs(self):
-        return max(2, len(self.classes_))
-
-    def _of_classes(self, log_probas):
-        # A lattice fitted on one class still has two outputs; the class has probability 1.
-        return log_probas if len(self.classes_) > 1 else np.zeros_like(log_probas[:, :1])
+    def _chance(self):
+        """The accuracy of guessing."""
+        return 1 / len(self.classes_)

@@ -18,7 +18,7 @@ from .._training._trained import TrainedLattice
 from ._parameters import check_parameters, name_extra_costs
 
 MEASURED = "time_used_", "costs_"
-FITTED = "net_ input_form_ n_features_in_ feature_names_in_ classes_ resources_".split() + list(MEASURED)
+FITTED = "net_ input_form_ target_form_ n_features_in_ feature_names_in_ resources_".split() + list(MEASURED)
 
 
 class FittedLattice(BaseEstimator):
@@ -235,7 +235,7 @@ class FittedLattice(BaseEstimator):
         return TrainedLattice(
             lattice=lattice or self.lattice_,
             form=self.input_form_,
-            classes=self.classes_,
+            target_form=self.target_form_,
             seed=self.net_.seed,
             history=history_rows(self.net_),
             costs=getattr(self, "costs_", None),
@@ -247,7 +247,7 @@ class FittedLattice(BaseEstimator):
     def _set_trained(self, trained):
         """Make this estimator the fitted one that `trained` came from."""
         self._forget_fit()
-        self.input_form_, self.classes_ = trained.form, trained.classes
+        self.input_form_, self.target_form_ = trained.form, trained.target_form
         self.n_features_in_ = trained.form.n_features
         if trained.form.feature_names is not None:
             self.feature_names_in_ = trained.form.feature_names

@@ -10,6 +10,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from .._training._callbacks import check_callbacks
 from .._training._device import MOST_THREADS, PRECISIONS
 from ..lattice._resolution import layer_factors
+from ..lattice._tasks import TASKS
 
 NOT_NEGATIVE, POSITIVE = [Interval(Real, 0, None, closed="left")], [Interval(Real, 0, None, closed="neither")]
 COUNT = [Interval(Integral, 1, None, closed="left")]
@@ -39,9 +40,9 @@ CONSTRAINTS = {
     "verbose": [Interval(Integral, 0, 1, closed="both"), "boolean"],
 }
 COLUMNS = frozenset(
-    "epoch relaxing accuracy train_loss error breadth depth time time_used macs_per_image train_macs dur valid_error "
-    "valid_accuracy".split()
+    "epoch relaxing train_loss error breadth depth time time_used macs_per_image train_macs dur valid_error".split()
 )
+SCORES = frozenset(task.score_name for task in TASKS.values())
 
 
 def check_parameters(estimator):
@@ -77,14 +78,15 @@ def check_parameters(estimator):
 def name_extra_costs(extra_costs):
     """A name for each extra cost, which no other column of the history has."""
     names = [getattr(cost, "__name__", type(cost).__name__) for cost, _ in extra_costs]
-    taken = {*COLUMNS, "batches", *(name for name in names if names.count(name) > 1 or name.endswith("_best"))}
+    scores = (*SCORES, *(f"valid_{name}" for name in SCORES))
+    taken = {*COLUMNS, *scores, "batches", *(name for name in names if names.count(name) > 1 or name.endswith("_best"))}
     return [f"{name}_{index}" if name in taken else name for index, name in enumerate(names)]
 
 
-def history_columns(extra_costs, validated):
+def history_columns(extra_costs, score_name, validated):
     """Names of the columns that the history of a fit will have."""
-    measured = COLUMNS if validated else COLUMNS - {"valid_error", "valid_accuracy"}
-    return {*measured, *name_extra_costs(extra_costs)}
+    measured = COLUMNS | {f"valid_{score_name}"} if validated else COLUMNS - {"valid_error"}
+    return {*measured, score_name, *name_extra_costs(extra_costs)}
 
 
 def is_pressure(value):

@@ -11,10 +11,8 @@ from numbers import Real
 
 import numpy as np
 import pandas as pd
-from sklearn.dummy import DummyClassifier
 from sklearn.metrics import check_scoring
-from sklearn.utils import check_consistent_length
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
 from .._training._device import cpu_threads, gpu_memory
 from .._training._inference import collect, measure
@@ -134,7 +132,7 @@ class PruningMixin:
 
         Returns
         -------
-        self : LatticeClassifier
+        self : estimator
             With a smaller `lattice_`; a report is in `resources_`.
 
         Raises
@@ -157,29 +155,25 @@ class PruningMixin:
             raise ValueError(
                 f"keep={keep!r} must be a number from 0 to 1: the share of the accuracy above chance to keep."
             )
-        images, y = self._images(X), self._check_y(y)
-        check_consistent_length(images, y, sample_weight)
-        weights = _check_sample_weight(sample_weight, images, dtype=np.float64, ensure_non_negative=True)
-        kept = weights > 0
-        data = self._weighted_set(images[kept], self._targets(y[kept], learn=False), weights[kept])
+        data, y = self._training_set(X, y, sample_weight, learn=False), self._check_y(y)
         with restored_on_error(self), gpu_memory(self.batch_size), cpu_threads(self.n_threads):
             data = data.upload(self.lattice_.pixel_mean.device)
             if scoring is None:
-                name, chance = "accuracy", 1 / len(self.classes_)
+                name, chance = self.lattice_.task.score_name, self._chance()
 
                 def score(lattice):
-                    return measure(lattice, data, self.net_.conv_dtype)["accuracy"]
+                    return measure(lattice, data, self.net_.conv_dtype)[name]
             else:
                 scorer = check_scoring(self, scoring)
                 weighing = {} if sample_weight is None else {"sample_weight": sample_weight}
                 name, nothing = "score", np.zeros((len(y), 1))
-                chance = scorer(DummyClassifier().fit(nothing, y, **weighing), nothing, y, **weighing)
+                chance = scorer(self._baseline().fit(nothing, y, **weighing), nothing, y, **weighing)
 
                 def score(lattice):
                     return scorer(self._with_lattice(lattice), X, y, **weighing)
 
             before = score(self.lattice_)
-            if before <= chance and len(self.classes_) > 1:
+            if before <= chance and self._chance() < 1:
                 raise ValueError(
                     f"The {name} on the images given is {before:.3f}, not above the chance level of {chance:.3f}. "
                     "Train the lattice further, or check that X and y belong to the task it was fitted on."
@@ -195,22 +189,24 @@ class PruningMixin:
         return self
 
     def _cut_after_training(self, data):
-        """Prune to the share `keep` of the accuracy on the training images, if that is asked for and possible."""
+        """Prune to the share `keep` of the score on the training images, if that is asked for and possible."""
         if self.keep is None:
             return
 
-        def score(lattice):
-            return measure(lattice, data, self.net_.conv_dtype)["accuracy"]
+        name, chance = self.lattice_.task.score_name, self._chance()
 
-        before, chance = score(self.lattice_), 1 / len(self.classes_)
-        if before <= chance and len(self.classes_) > 1:
+        def score(lattice):
+            return measure(lattice, data, self.net_.conv_dtype)[name]
+
+        before = score(self.lattice_)
+        if before <= chance < 1:
             warnings.warn(
-                f"Nothing was cut: the accuracy on the training images is {before:.3f}, not above the chance level of "
+                f"Nothing was cut: the {name} on the training images is {before:.3f}, not above the chance level of "
                 f"{chance:.3f}. Train for more epochs, or lower the pressures.",
                 stacklevel=2,
             )
             return
-        self._cut(data, score, "accuracy", before, chance + self.keep * (before - chance))
+        self._cut(data, score, name, before, chance + self.keep * (before - chance))
 
     def _cut(self, data, score, name, before, target, trim_steps=True):
         """Go on with the cheapest lattice whose score is at least the target, and report it in `resources_`."""
@@ -228,7 +224,7 @@ class PruningMixin:
         self.resources_ = pd.DataFrame.from_dict(rows, orient="index")
 
     def _with_lattice(self, lattice):
-        """A shallow copy of this classifier around another lattice."""
+        """A shallow copy of this estimator around another lattice."""
         copied = copy.copy(self)
         copied.net_ = copy.copy(self.net_)
         copied.net_.module_ = lattice

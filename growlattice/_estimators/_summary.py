@@ -21,9 +21,9 @@ def resources_row(lattice, **scores):
 def fit_record(estimator, n_images):
     """What a sweep's table says about a fit beside its parameters and costs."""
     device = torch.device(estimator.device_)
-    history = estimator.history_
+    history, score_name = estimator.history_, estimator.lattice_.task.score_name
     return {
-        "accuracy": float(history["accuracy"].iloc[-1]),
+        score_name: float(history[score_name].iloc[-1]),
         "channels_used": estimator.channels_used_,
         "layers_used": estimator.layers_used_,
         "n_parameters": estimator.n_parameters_,

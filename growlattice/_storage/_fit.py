@@ -2,11 +2,11 @@
 
 import math
 
-import numpy as np
 import pandas as pd
 import torch
 
 from .._training._input_form import InputForm
+from .._training._target_form import TARGET_FORMS
 from .._training._trained import TrainedLattice
 from ..lattice import Lattice
 from ..lattice._resolution import layer_factors
@@ -50,7 +50,7 @@ def describe_trained(trained):
     description = {
         "config": as_json(trained.lattice.config),
         "form": as_json(list(vars(trained.form).values())),
-        "classes": as_json(trained.classes),
+        "target_form": as_json(list(vars(trained.target_form).values())),
         "seed": trained.seed,
         "history": as_json(trained.history),
         "costs": as_json(trained.costs),
@@ -71,10 +71,11 @@ def read_trained(path, tensors, description):
     with other_errors_as_unusable(path):
         moments = {name: tensor for name, tensor in tensors.items() if name.startswith(MOMENTS)}
         tensors = {name: tensor for name, tensor in tensors.items() if name not in moments}
+        config = from_json(description["config"])
         trained = TrainedLattice(
-            lattice=_read_lattice(path, tensors, from_json(description["config"])),
+            lattice=_read_lattice(path, tensors, config),
             form=InputForm(*from_json(description["form"])),
-            classes=from_json(description["classes"]),
+            target_form=TARGET_FORMS[config["task"]](*from_json(description["target_form"])),
             seed=description["seed"],
             history=from_json(description["history"]),
             costs=from_json(description["costs"]),
@@ -121,9 +122,10 @@ def _read_lattice(path, tensors, config):
 
 def _check_config(config):
     """Raise a TypeError unless the configuration is one that LatticeClassifier makes."""
-    sizes = ("n_classes", "n_channels", "n_layers", "n_steps", "kernel_size")
+    sizes = ("n_outputs", "n_channels", "n_layers", "n_steps", "kernel_size")
     sound = (
         all(type(config[name]) is int and config[name] > 0 for name in sizes)
+        and config["task"] in TARGET_FORMS
         and config["n_steps"] <= MOST_STEPS
         and config["kernel_size"] % 2 == 1
         and type(config["downsample"]) is tuple
@@ -133,15 +135,15 @@ def _check_config(config):
         and 0 < config["temperature"] < math.inf
     )
     if not sound:
-        raise TypeError("a size, a resolution, the temperature or the time selection is out of range")
+        raise TypeError("a size, a resolution, the task, the temperature or the time selection is out of range")
 
 
 def _check_trained(trained):
     """Raise a ValueError unless the parts fit each other."""
     trained.form.check()
-    classes, costs, history = trained.classes, trained.costs, trained.history
+    trained.target_form.check()
+    costs, history = trained.costs, trained.history
     wrong = {
-        "classes": not isinstance(classes, np.ndarray) or not np.array_equal(classes, np.unique(classes)),
         "image_shape": trained.form.image_shape != trained.lattice.config["image_shape"],
         "time_used": type(trained.time_used) is not (float if costs else type(None)),
         "costs": costs is not None and (set(costs) != COSTS or not all(type(cost) is float for cost in costs.values())),
@@ -151,8 +153,8 @@ def _check_trained(trained):
     }
     if any(wrong.values()):
         raise ValueError(f"{', '.join(name for name, bad in wrong.items() if bad)} cannot be so")
-    if max(2, len(classes)) != trained.lattice.config["n_classes"]:
-        raise ValueError(f"there are {len(classes)} classes, and the lattice was made for another number")
+    if trained.target_form.n_outputs != trained.lattice.config["n_outputs"]:
+        raise ValueError(f"{trained.target_form} is the form of other targets than the lattice was made for")
 
 
 def _check_moments(trained):

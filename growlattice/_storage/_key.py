@@ -77,14 +77,14 @@ def fit_key(estimator, form, data, validation, seed, start=None):
         "callbacks": [identity(callback) for callback in deciding_callbacks(estimator.callbacks)],
         "device": device.type,
         "form": identity(vars(form)),
-        "classes": identity(estimator.classes_),
+        "target_form": identity(vars(estimator.target_form_)),
         "seed": seed,
         "start": start and [as_json(start.config), digest_of(start.state_dict())],
         "code": code_version(),
     }
     digest = hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16)
     for images in (data, validation):
-        for array in (None,) if images is None else (images.images, images.labels, images.sample_weight):
+        for array in (None,) if images is None else (images.images, images.targets, images.sample_weight):
             update_with_array(digest, array)
     return digest.hexdigest()
 

@@ -17,7 +17,7 @@ _GLOBAL_GENERATORS = threading.Lock()
 
 
 class Batches:
-    """Batches of (images, (labels, sample_weight)) on a device, for training.
+    """Batches of (images, (targets, sample_weight)) on a device, for training.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ class Batches:
 
     def __init__(self, data, batch_size, augment=None):
         self.data, self.batch_size, self.augment = data, batch_size, augment
-        self.device = data.labels.device
+        self.device = data.targets.device
 
     def __len__(self):
         return math.ceil(len(self.data) / self.batch_size)
@@ -44,7 +44,7 @@ class Batches:
             if self.augment is not None:
                 images = self._augmented(images, generator)
             weight = self.data.sample_weight
-            yield images, (self.data.labels[rows], None if weight is None else weight[rows])
+            yield images, (self.data.targets[rows], None if weight is None else weight[rows])
 
     def _images(self, rows):
         if isinstance(self.data.images, np.ndarray):

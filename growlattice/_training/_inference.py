@@ -9,7 +9,6 @@ import traceback
 import numpy as np
 import torch
 
-from ..lattice import LatticeOutput, error_cost
 from ..lattice._network import SELECTOR_HIDDEN
 from ._device import contiguous_copy, upload
 
@@ -47,8 +46,8 @@ def bytes_per_image(lattice, conv_dtype=None):
     upsampled = max((n_kept * n_pixels * factor**2 for n_kept, n_pixels, factor in blocks if factor > 1), default=0)
     states = planes[0] + 2 * sum(planes) + 2 * max(planes)  # with the first drive, and one that is made
     stepping = states * wide + (drives + 2 * max(planes) * bool(drives) + upsampled * (steps > 1)) * narrow
-    read = steps * (2 * sum(channels) + 2 * SELECTOR_HIDDEN + 3 * lattice.config["n_classes"])
-    answered = lattice.n_steps * (2 * lattice.n_layers * lattice.n_channels + 3 * lattice.config["n_classes"])
+    read = steps * (2 * sum(channels) + 2 * SELECTOR_HIDDEN + 3 * lattice.config["n_outputs"])
+    answered = lattice.n_steps * (2 * lattice.n_layers * lattice.n_channels + 3 * lattice.config["n_outputs"])
     return max(normalizing, image + max(first_drive * narrow, stepping)) + (read + answered) * wide
 
 
@@ -85,7 +84,7 @@ def outputs(lattice, images, conv_dtype=None):
             traceback.clear_frames(error.__traceback__)  # they hold what fills the memory
             size //= 2
             continue
-        yield rows, LatticeOutput(*(tensor[: rows.stop - start] for tensor in output))
+        yield rows, output._make(tensor[: rows.stop - start] for tensor in output)
         start = rows.stop
 
 
@@ -128,7 +127,7 @@ def collect(lattice, images, read, conv_dtype=None):
 
 
 def measure(lattice, data, conv_dtype=None):
-    """Error cost, accuracy and time used of a lattice, as weighted means over images.
+    """Error cost, score and time used of a lattice, as weighted means over images.
 
     Parameters
     ----------
@@ -141,18 +140,18 @@ def measure(lattice, data, conv_dtype=None):
     Returns
     -------
     dict of str to float
-        "error", "accuracy" and "time_used", in steps.
+        "error", the score of the lattice's task under its name, and "time_used", in steps.
     """
-    steps = torch.arange(1, lattice.n_steps + 1, device=data.labels.device)
-    sums = torch.zeros(3, dtype=torch.float64, device=data.labels.device)
+    task, device = lattice.task, data.targets.device
+    steps = torch.arange(1, lattice.n_steps + 1, device=device)
+    sums = torch.zeros(3, dtype=torch.float64, device=device)
     for rows, output in outputs(lattice, data.images, conv_dtype):
-        labels, log_probas = data.labels[rows], output.log_probas
-        weight = torch.ones_like(log_probas[:, 0]) if data.sample_weight is None else data.sample_weight[rows]
-        right = (log_probas.argmax(dim=1) == labels).to(weight.dtype)
-        time_used = output.weights @ steps.to(output.weights.dtype)
-        error = error_cost(log_probas, labels, weight)
-        sums += torch.stack([error * len(labels), (right * weight).sum(), (time_used * weight).sum()])
-    return dict(zip(("error", "accuracy", "time_used"), (sums / len(data)).tolist(), strict=True))
+        targets = data.targets[rows]
+        scores, time_used = task.image_scores(output, targets), output.weights @ steps.to(output.weights.dtype)
+        weight = torch.ones_like(scores) if data.sample_weight is None else data.sample_weight[rows]
+        error = task.error(output, targets, weight) * len(targets)
+        sums += torch.stack([error, (scores.to(weight.dtype) * weight).sum(), (time_used * weight).sum()])
+    return dict(zip(("error", task.score_name, "time_used"), (sums / len(data)).tolist(), strict=True))
 
 
 def _filled(images, size, device):

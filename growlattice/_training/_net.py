@@ -12,7 +12,7 @@ import torch
 from skorch import NeuralNet
 from skorch.callbacks import LRScheduler
 
-from ..lattice import breadth_cost, depth_cost, error_cost, time_cost
+from ..lattice import breadth_cost, depth_cost, time_cost
 from ..lattice._costs import REFERENCE_CHANNELS, REFERENCE_LAYERS, REFERENCE_STEPS, weighted_mean
 from ..lattice._surgery import cut_state, cut_tensors, score_norms
 from ._callbacks import default_callbacks
@@ -87,14 +87,6 @@ def seeded_generator(seed, *stream, device="cpu"):
     return torch.Generator(device).manual_seed(int(words[0]) << 31 | int(words[1]) >> 1)
 
 
-class ErrorCost(torch.nn.Module):
-    """The error cost as a criterion, which skorch asks for; what is trained on is `LatticeNet.get_loss`."""
-
-    def forward(self, output, targets):
-        labels, sample_weight = targets
-        return error_cost(output.log_probas, labels, sample_weight)
-
-
 class LatticeNet(NeuralNet):
     """skorch net around a lattice, trained on batches that are already on its device.
 
@@ -130,7 +122,7 @@ class LatticeNet(NeuralNet):
         annealing,
         seed,
         precision,
-        criterion=ErrorCost,
+        criterion=torch.nn.Identity,  # skorch asks for one; what is trained on is `get_loss`
         optimizer=torch.optim.AdamW,
         train_split=None,
         **kwargs,
@@ -228,7 +220,8 @@ class LatticeNet(NeuralNet):
         self._record_epoch(len(batches.data), macs)
         if validation is not None:
             measured = measure(self.module_, validation, self.conv_dtype)
-            self._record({"valid_error": measured["error"], "valid_accuracy": measured["accuracy"]})
+            score_name = self.module_.task.score_name
+            self._record({"valid_error": measured["error"], f"valid_{score_name}": measured[score_name]})
         self.notify("on_epoch_end", dataset_train=batches.data, dataset_valid=None)
 
     def train_batches(self, batches, start, end, decay, relaxing=False):
@@ -252,8 +245,8 @@ class LatticeNet(NeuralNet):
 
     def get_loss(self, y_pred, y_true, X=None, training=False):
         """The error cost and, in training, the annealed price of every resource."""
-        labels, sample_weight = y_true
-        error = self.criterion_(y_pred, y_true)
+        task, (targets, sample_weight) = self.module_.task, y_true
+        error = task.error(y_pred, targets, sample_weight)
         if not training:
             return error
         costs = self.space_costs() if "breadth" in self.prices_ or "depth" in self.prices_ else {}
@@ -264,13 +257,13 @@ class LatticeNet(NeuralNet):
         if "time" in self.prices_:
             self._track_step_use(y_pred)
         self._add_up(
-            len(labels),
+            len(targets),
             {
                 "train_loss": loss,
                 "error": error,
                 "time": costs["time"],
                 **extras,
-                "accuracy": weighted_mean((y_pred.log_probas.argmax(dim=1) == labels).to(loss.dtype), sample_weight),
+                task.score_name: weighted_mean(task.image_scores(y_pred, targets), sample_weight),
             },
         )
         return loss

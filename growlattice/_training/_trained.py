@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass, field
 
-import numpy as np
 import pandas as pd
 
 from ..lattice import Lattice
 from ._input_form import InputForm
+from ._target_form import ClassTargets
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class TrainedLattice:
     ----------
     lattice : Lattice
     form : InputForm
-    classes : ndarray of shape (n_classes,)
+    target_form : ClassTargets
     seed : int
         Of shuffling, noise and augmentation.
     history : list of dict
@@ -34,7 +34,7 @@ class TrainedLattice:
 
     lattice: Lattice
     form: InputForm
-    classes: np.ndarray
+    target_form: ClassTargets
     seed: int
     history: list
     costs: dict | None = None

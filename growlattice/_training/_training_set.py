@@ -1,4 +1,4 @@
-"""What a lattice is trained on: images, indices of their labels, and weights."""
+"""What a lattice is trained on: images, targets, and weights."""
 
 import math
 from dataclasses import dataclass
@@ -17,19 +17,19 @@ LEVELS = 256  # of a byte
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """Images, indices of their labels, and weights.
+    """Images, targets, and weights.
 
     Attributes
     ----------
     images : ndarray or tensor of shape (n_images, n_channels, height, width)
-    labels : ndarray of int64 or tensor of shape (n_images,)
+    targets : ndarray or tensor of shape (n_images,)
         Indices into the classes.
     sample_weight : ndarray or tensor of shape (n_images,), default=None
         None where all images count the same.
     """
 
     images: np.ndarray | torch.Tensor
-    labels: np.ndarray | torch.Tensor
+    targets: np.ndarray | torch.Tensor
     sample_weight: np.ndarray | torch.Tensor | None = None
 
     def __len__(self):
@@ -44,20 +44,20 @@ class TrainingSet:
         if weight is not None:
             weight = torch.from_numpy(weight / weight.mean()).float().to(device)
         images = self.images if device.type == "cpu" else upload(self.images, device)
-        return TrainingSet(images, torch.from_numpy(self.labels).to(device), weight)
+        return TrainingSet(images, torch.from_numpy(self.targets).to(device), weight)
 
 
-def make_training_set(images, labels, sample_weight, classes, class_weight=None):
+def make_training_set(images, targets, sample_weight, classes=None, class_weight=None):
     """Bring a small training set to its canonical form, and weigh the classes.
 
     Parameters
     ----------
-    images, labels
+    images, targets
         As in :class:`TrainingSet`.
     sample_weight : ndarray of shape (n_images,)
         Above 0.
-    classes : ndarray of shape (n_classes,)
-        What the labels stand for.
+    classes : ndarray of shape (n_classes,), default=None
+        What the targets stand for, if they are indices.
     class_weight : dict, "balanced" or None
         As in scikit-learn.
 
@@ -67,24 +67,24 @@ def make_training_set(images, labels, sample_weight, classes, class_weight=None)
     """
     total = sample_weight.sum()
     if max(total, len(images)) <= SMALL and np.array_equal(sample_weight, np.round(sample_weight)):
-        images, labels = repeat_in_order(images, labels, sample_weight.astype(int))
+        images, targets = repeat_in_order(images, targets, sample_weight.astype(int))
         sample_weight = np.ones(len(images))
     if class_weight is not None:
-        images, labels, sample_weight = _weigh_classes(images, labels, sample_weight, classes, class_weight)
+        images, targets, sample_weight = _weigh_classes(images, targets, sample_weight, classes, class_weight)
     if np.ptp(sample_weight) == 0:
-        return TrainingSet(images, labels, None)
-    return TrainingSet(images, labels, sample_weight / sample_weight.max())
+        return TrainingSet(images, targets, None)
+    return TrainingSet(images, targets, sample_weight / sample_weight.max())
 
 
-def repeat_in_order(images, labels, counts):
-    """Repeat every image and label as often as it counts, in an order that depends on nothing but their values.
+def repeat_in_order(images, targets, counts):
+    """Repeat every image and target as often as it counts, in an order that depends on nothing but their values.
 
     The result is the same whether a row comes twice or counts twice, and whatever the order of the rows.
     """
     names = [blake2b(image.astype(np.float64).tobytes()).digest() for image in images]
-    order = sorted(range(len(images)), key=lambda row: (names[row], labels[row]))
+    order = sorted(range(len(images)), key=lambda row: (names[row], targets[row].tolist()))
     order = np.repeat(order, counts[order])
-    return images[order], labels[order]
+    return images[order], targets[order]
 
 
 def pixel_statistics(images, sample_weight):

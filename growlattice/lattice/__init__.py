@@ -4,9 +4,10 @@ Whoever writes a cost, or wants the prices on a network of their own, imports fr
 """
 
 from ._costs import breadth_cost, depth_cost, error_cost, time_cost
-from ._network import Lattice, LatticeOutput
+from ._network import Lattice
 from ._operations import add_normalized, divisive_normalization, time_selection_weights
 from ._surgery import compact
+from ._tasks import LatticeOutput
 
 __all__ = [
     "Lattice",

@@ -9,7 +9,6 @@ Axes are named once: B images, C channels, L layers, T steps, K classes, k kerne
 
 import math
 from contextlib import nullcontext
-from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -18,45 +17,13 @@ from torch.nn import functional
 from ._costs import REFERENCE_CHANNELS, REFERENCE_LAYERS, REFERENCE_STEPS
 from ._operations import add_normalized, convolve, convolve_together, divisive_normalization, standard_normal_like
 from ._resolution import layer_factors, layer_sizes, pool, upsample
+from ._tasks import TASKS
 
 SELECTOR_HIDDEN = 64
 MEMORY_FORMAT = torch.channels_last  # of kernels, and so of activations; measured: docs/choices
 # Chosen by measurement: docs/choices.
 INPUT_GAIN, BOTTOM_UP_GAIN, RECURRENT_GAIN, READOUT_GAIN = 1.0, 2.0, 1.0, 3.0
 CONNECTIONS = ("bottom_up", "lateral", "top_down")
-
-
-class LatticeOutput(NamedTuple):
-    """The answer of a lattice about a batch of images, in the lattice's logical form.
-
-    Attributes
-    ----------
-    step_log_probas : tensor of shape (n_images, n_steps, n_classes)
-        Log-probabilities of the classes after each step. A removed step repeats the answer of the last one that is
-        left.
-    log_weights : tensor of shape (n_images, n_steps)
-        Logarithm of the time-selection weights; for a removed step the lowest number there is, so that its weight is
-        0 and a product of the two is 0 too.
-    activity : tensor of shape (n_images, n_steps, n_layers, n_channels)
-        Activations after the ReLU, averaged over space; 0 for what was removed.
-    scores : tensor of shape (n_images, n_steps)
-        Time-selection scores, of norm 1 over all steps before any was removed; 0 for a removed step.
-    """
-
-    step_log_probas: torch.Tensor
-    log_weights: torch.Tensor
-    activity: torch.Tensor
-    scores: torch.Tensor
-
-    @property
-    def log_probas(self):
-        """Log-probabilities of the mixture over steps, of shape (n_images, n_classes)."""
-        return torch.logsumexp(self.step_log_probas + self.log_weights.unsqueeze(2), dim=1)
-
-    @property
-    def weights(self):
-        """Time-selection weights, of shape (n_images, n_steps); each row sums to 1."""
-        return self.log_weights.exp()
 
 
 class Lattice(nn.Module):
@@ -66,8 +33,8 @@ class Lattice(nn.Module):
     ----------
     image_shape : tuple of int
         (channels, height, width) of the images.
-    n_classes : int
-        Number of logits, at least 2.
+    n_outputs : int
+        Numbers that the readout gives at each step: logits of classes, at least 2.
     n_channels, n_layers, n_steps : int
         Breadth, depth and time of the lattice before anything is removed from it.
     kernel_size : int
@@ -80,6 +47,8 @@ class Lattice(nn.Module):
         Factor by which each layer's maps are smaller than those below, which it reads as means of blocks of pixels; the
         layer below the first is the input convolution, at the resolution of the images. A side that the factor does not
         divide is rounded up. By default all layers have the resolution of the images, as in the paper.
+    task : {"classification"}, default="classification"
+        What the outputs are.
     mask : tensor of bool of shape (n_layers, n_channels), default=None
         Channels that are left; by default all. No layer below one with a channel may be empty.
     steps_left : int, default=None
@@ -100,7 +69,7 @@ class Lattice(nn.Module):
     def __init__(
         self,
         image_shape,
-        n_classes,
+        n_outputs,
         *,
         n_channels,
         n_layers,
@@ -109,6 +78,7 @@ class Lattice(nn.Module):
         time_selection,
         temperature,
         downsample=1,
+        task="classification",
         mask=None,
         steps_left=None,
         generator=None,
@@ -117,10 +87,11 @@ class Lattice(nn.Module):
         sizes = dict(n_channels=n_channels, n_layers=n_layers, n_steps=n_steps, kernel_size=kernel_size)
         others = dict(time_selection=time_selection, temperature=temperature)
         others["downsample"] = self.factors = layer_factors(downsample, n_layers)
-        self.config = dict(image_shape=tuple(image_shape), n_classes=n_classes, **sizes, **others)
+        answer = dict(n_outputs=n_outputs, task=task)
+        self.config = dict(image_shape=tuple(image_shape), **answer, **sizes, **others)
         self.layer_sizes = layer_sizes(image_shape, self.factors)  # (height, width) of each, removed ones too
         self.n_channels, self.n_layers, self.n_steps = n_channels, n_layers, n_steps
-        self.temperature = temperature
+        self.temperature, self.task = temperature, TASKS[task]
         for name in ("pixel_mean", "pixel_std"):
             self.register_buffer(name, torch.empty(image_shape[0], 1, 1, device="meta"))
         self.register_buffer("score_norm", torch.empty((), device="meta"))
@@ -272,7 +243,7 @@ class Lattice(nn.Module):
             self.bottom_up = _convolutions(below, kept, k, bias=True)
             self.lateral = _convolutions(kept, kept, k)
             self.top_down = _convolutions(kept[1:], kept[:-1], k)
-            self.readout = nn.Linear(n_active, self.config["n_classes"])
+            self.readout = nn.Linear(n_active, self.config["n_outputs"])
             if self.config["time_selection"] == "adaptive":
                 self.selector = nn.Sequential(
                     nn.Linear(n_active, SELECTOR_HIDDEN), nn.ReLU(), nn.Linear(SELECTOR_HIDDEN, 1)
@@ -332,18 +303,18 @@ class Lattice(nn.Module):
         """The output in the logical form, from the activity of the channels and steps that are left."""
         removed = self.n_steps - self.steps_left
         with _without_autocast(activity.device.type):  # a caller's; here it would only lose precision
-            log_probas = functional.log_softmax(self.readout(activity), dim=2)
+            answers = self.task.step_answers(self.readout(activity))
             scores = self.score_norm * functional.normalize(self._scores(activity), dim=1)
             scale = self.temperature * (self.n_steps / REFERENCE_STEPS) ** 0.5  # as in time_selection_weights
             log_weights = functional.log_softmax(scale * scores, dim=1)
         activity = self._spread(activity)
         if removed:
-            repeated = log_probas[:, -1:].expand(-1, removed, -1)
-            log_probas = torch.cat([log_probas, repeated], dim=1)
+            repeated = answers[:, -1:].expand(-1, removed, -1)
+            answers = torch.cat([answers, repeated], dim=1)
             scores = functional.pad(scores, (0, removed))
             log_weights = functional.pad(log_weights, (0, removed), value=torch.finfo(log_weights.dtype).min)
             activity = functional.pad(activity, (0, 0, 0, 0, 0, removed))
-        return LatticeOutput(log_probas, log_weights, activity, scores)
+        return self.task.output(answers, log_weights, activity, scores)
 
     def _scores(self, activity):
         """Raw time-selection scores, of shape (n_images, steps_left)."""

@@ -22,6 +22,7 @@ from growlattice import LatticeClassifier
 from growlattice._storage import _key
 from growlattice._storage._key import code_version, fit_key, identity
 from growlattice._training._input_form import InputForm
+from growlattice._training._target_form import ClassTargets
 from growlattice._training._training_set import TrainingSet
 
 
@@ -162,7 +163,7 @@ def test_hashing_does_not_copy_the_images_at_once():
     images = np.zeros((20000, 32, 32, 3), dtype=np.uint8).transpose(0, 3, 1, 2)
     tracemalloc.start()
     clf = LatticeClassifier(random_state=0)
-    clf.classes_ = np.arange(2)
+    clf.target_form_ = ClassTargets(np.arange(2))
     data = TrainingSet(images, np.zeros(20000, dtype=np.int64), None)
     fit_key(clf, InputForm((3, 32, 32), None), data, validation=None, seed=0)
     peak = tracemalloc.get_traced_memory()[1]

@@ -11,7 +11,7 @@ def make_batches(n_images=10, batch_size=4, sample_weight=None, resident=False, 
     images = np.arange(n_images, dtype=np.uint8)[:, None, None, None] * np.ones((1, 1, 4, 4), dtype=np.uint8)
     data = TrainingSet(images, np.arange(n_images), sample_weight).upload(torch.device("cpu"))
     if resident:  # as on a GPU, where the images are a tensor
-        data = TrainingSet(torch.from_numpy(images), data.labels, data.sample_weight)
+        data = TrainingSet(torch.from_numpy(images), data.targets, data.sample_weight)
     return Batches(data, batch_size, **options)
 
 

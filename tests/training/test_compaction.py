@@ -25,7 +25,7 @@ def net_of(lattice, **parameters):
 def batches_for(lattice):
     generator = seeded_generator(3)
     images = torch.rand(12, *lattice.config["image_shape"], generator=generator, dtype=torch.float64)
-    labels = torch.randint(lattice.config["n_classes"], (12,), generator=generator)
+    labels = torch.randint(lattice.config["n_outputs"], (12,), generator=generator)
     return Batches(TrainingSet(images.numpy(), labels.numpy()).upload(torch.device("cpu")), batch_size=4)
 
 

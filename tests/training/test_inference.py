@@ -237,7 +237,7 @@ def test_measures_are_weighted_means_over_all_images(monkeypatch, weighted, as_t
     weight = np.random.RandomState(2).rand(21) if weighted else None
     data = TrainingSet(images, labels, weight).upload(torch.device("cpu"))
     if as_tensor:
-        data = TrainingSet(torch.from_numpy(images), data.labels, data.sample_weight)
+        data = TrainingSet(torch.from_numpy(images), data.targets, data.sample_weight)
     for lattice in (full, compact(full, full.mask, 2, 0.8)):
         hold(monkeypatch, lattice, 8)
         found = measure(lattice, data)
@@ -247,7 +247,7 @@ def test_measures_are_weighted_means_over_all_images(monkeypatch, weighted, as_t
         truth = output.log_probas[range(21), labels].numpy()
         assert found["error"] == pytest.approx(-(share @ truth) / np.log(4), rel=1e-6)
         if not weighted:
-            assert found["error"] == pytest.approx(error_cost(output.log_probas, data.labels).item(), rel=1e-9)
+            assert found["error"] == pytest.approx(error_cost(output.log_probas, data.targets).item(), rel=1e-9)
         assert found["accuracy"] == pytest.approx(share @ (output.log_probas.argmax(dim=1).numpy() == labels), rel=1e-6)
         assert found["time_used"] == pytest.approx(share @ (output.weights.numpy() @ [1, 2, 3]), rel=1e-6)
 

@@ -331,8 +331,8 @@ def place(module, device):
 
 
 def placed_data(device):
-    sizes = dict(images=(9, 1, 4, 4), labels=(9,), sample_weight=(9,))
-    dtypes = dict(images=torch.uint8, labels=torch.int64, sample_weight=torch.float32)
+    sizes = dict(images=(9, 1, 4, 4), targets=(9,), sample_weight=(9,))
+    dtypes = dict(images=torch.uint8, targets=torch.int64, sample_weight=torch.float32)
     return TrainingSet(**{name: torch.zeros(sizes[name], dtype=dtypes[name], device=device) for name in sizes})
 
 

@@ -62,7 +62,7 @@ def test_class_weights_must_be_weights(weights):
 def test_a_class_of_weight_zero_is_left_out():
     images, labels = np.arange(4.0).reshape(4, 1, 1, 1), np.array([0, 0, 1, 1])
     data = make_training_set(images, labels, np.ones(4), np.array([0, 1]), {0: 0, 1: 2})
-    assert data.labels.tolist() == [1, 1]
+    assert data.targets.tolist() == [1, 1]
 
 
 def test_large_sets_stay_as_they_are(monkeypatch):
@@ -76,7 +76,7 @@ def test_large_sets_stay_as_they_are(monkeypatch):
 def test_balanced_classes_weigh_the_same():
     images, labels = np.arange(4.0).reshape(4, 1, 1, 1), np.array([0, 0, 0, 1])
     data = make_training_set(images, labels, np.ones(4), np.array(["a", "b"]), "balanced")
-    assert data.sample_weight[data.labels == 0].sum() == pytest.approx(data.sample_weight[data.labels == 1].sum())
+    assert data.sample_weight[data.targets == 0].sum() == pytest.approx(data.sample_weight[data.targets == 1].sum())
 
 
 def test_balance_counts_sample_weights():
@@ -84,7 +84,7 @@ def test_balance_counts_sample_weights():
     images, labels = np.arange(4.0).reshape(4, 1, 1, 1), np.array([0, 0, 0, 1])
     data = make_training_set(images, labels, np.array([1.0, 1.0, 1.0, 3.0]), np.array([0, 1]), "balanced")
     assert data.sample_weight is None
-    assert np.bincount(data.labels).tolist() == [3, 3]
+    assert np.bincount(data.targets).tolist() == [3, 3]
 
 
 def naive_statistics(images, weights):
@@ -133,8 +133,8 @@ def test_class_weights_may_name_a_class_that_these_images_lack(kind):
     weights = dict(zip(classes.tolist(), [1, 2, 4], strict=True))
     images, labels = np.arange(4.0).reshape(4, 1, 1, 1), np.array([0, 0, 2, 2])
     data = make_training_set(images, labels, np.ones(4), classes, weights)
-    assert data.sample_weight[data.labels == 0].tolist() == [0.25, 0.25]
-    assert data.sample_weight[data.labels == 2].tolist() == [1, 1]
+    assert data.sample_weight[data.targets == 0].tolist() == [0.25, 0.25]
+    assert data.sample_weight[data.targets == 2].tolist() == [1, 1]
     alone = make_training_set(images[:2], labels[:2], np.ones(2), classes, weights)
     assert alone.sample_weight is None
 
@@ -142,8 +142,8 @@ def test_class_weights_may_name_a_class_that_these_images_lack(kind):
 def test_classes_that_class_weights_do_not_name_weigh_one():
     images, labels = np.arange(4.0).reshape(4, 1, 1, 1), np.array([0, 0, 1, 1])
     data = make_training_set(images, labels, np.ones(4), np.array([0, 1, 2]), {0: 0.5, 2: 9})
-    assert data.sample_weight[data.labels == 0].tolist() == [0.5, 0.5]
-    assert data.sample_weight[data.labels == 1].tolist() == [1, 1]
+    assert data.sample_weight[data.targets == 0].tolist() == [0.5, 0.5]
+    assert data.sample_weight[data.targets == 1].tolist() == [1, 1]
 
 
 @pytest.mark.parametrize("weights", [{0: 1, 3: 2}, {"a": 1}])
@@ -157,6 +157,6 @@ def test_uploaded_weights_are_one_on_average():
     data = TrainingSet(np.zeros((3, 1, 2, 2), np.uint8), np.array([0, 1, 1]), np.array([0.25, 0.5, 1.0]))
     uploaded = data.upload(torch.device("cpu"))
     assert uploaded.images is data.images  # rows are copied batch by batch
-    assert uploaded.labels.tolist() == [0, 1, 1] and uploaded.labels.dtype == torch.int64
+    assert uploaded.targets.tolist() == [0, 1, 1] and uploaded.targets.dtype == torch.int64
     torch.testing.assert_close(uploaded.sample_weight, torch.tensor([0.25, 0.5, 1.0]) * 3 / 1.75)
     assert len(uploaded) == len(data) == 3

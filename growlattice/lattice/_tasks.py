@@ -1,0 +1,71 @@
+"""What a lattice is for: everything in which one that tells classes differs from one that gives numbers.
+
+A task says what becomes of the readout, how the answers of the steps are mixed, what an error costs, and what the score
+is. The rest of the lattice, and all that is built on it, does not know which task it has.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch.nn import functional
+
+from ._costs import error_cost
+
+
+class LatticeOutput(NamedTuple):
+    """The answer of a lattice about a batch of images, in the lattice's logical form.
+
+    Attributes
+    ----------
+    step_log_probas : tensor of shape (n_images, n_steps, n_classes)
+        Log-probabilities of the classes after each step. A removed step repeats the answer of the last one that is
+        left.
+    log_weights : tensor of shape (n_images, n_steps)
+        Logarithm of the time-selection weights; for a removed step the lowest number there is, so that its weight is
+        0 and a product of the two is 0 too.
+    activity : tensor of shape (n_images, n_steps, n_layers, n_channels)
+        Activations after the ReLU, averaged over space; 0 for what was removed.
+    scores : tensor of shape (n_images, n_steps)
+        Time-selection scores, of norm 1 over all steps before any was removed; 0 for a removed step.
+    """
+
+    step_log_probas: torch.Tensor
+    log_weights: torch.Tensor
+    activity: torch.Tensor
+    scores: torch.Tensor
+
+    @property
+    def log_probas(self):
+        """Log-probabilities of the mixture over steps, of shape (n_images, n_classes)."""
+        return torch.logsumexp(self.step_log_probas + self.log_weights.unsqueeze(2), dim=1)
+
+    @property
+    def weights(self):
+        """Time-selection weights, of shape (n_images, n_steps); each row sums to 1."""
+        return self.log_weights.exp()
+
+
+class Classification:
+    """Probabilities of classes; targets are indices of classes, of shape (n_images,)."""
+
+    output = LatticeOutput
+    score_name = "accuracy"
+
+    @staticmethod
+    def step_answers(readout):
+        """What an output holds of the steps, from what the readout gives, of shape (n_images, n_steps, n_classes)."""
+        return functional.log_softmax(readout, dim=2)
+
+    @staticmethod
+    def error(output, targets, sample_weight=None):
+        """The error cost of an output on a batch."""
+        return error_cost(output.log_probas, targets, sample_weight)
+
+    @staticmethod
+    def image_scores(output, targets):
+        """What each image adds to the score, which is their weighted mean: 1 where the answer is right, and else 0."""
+        log_probas = output.log_probas
+        return (log_probas.argmax(dim=1) == targets).to(log_probas.dtype)
+
+
+TASKS = {"classification": Classification}
