@@ -1,7 +1,7 @@
 """The smallest sub-network of a fitted lattice that is good enough.
 
 Butkus, Garzón Gupta and Kriegeskorte (2026), section 3.4: without any fine-tuning, one threshold on the magnitudes for
-the channels of all layers, and then the fewest steps.
+the channels of all layers. Here the number of steps is chosen with it.
 """
 
 import copy
@@ -24,10 +24,11 @@ from ._summary import resources_row
 
 
 def prune_lattice(lattice, is_enough, norms_of, trim_steps, report):
-    """The cheapest lattice that is enough, of those that remove channels and then steps, or steps and then channels.
+    """The cheapest lattice that is enough: for each number of steps, as few channels as are.
 
-    Whichever goes first may use up all the accuracy that can be spared: a lattice under a time pressure has steps that
-    it hardly needs, and one under pressures of breadth and depth such channels.
+    Steps and channels are chosen together, because whichever went first would use up all the accuracy that can be
+    spared: a lattice under a time pressure has steps that it hardly needs, and one under pressures of breadth and depth
+    such channels.
 
     Parameters
     ----------
@@ -46,13 +47,18 @@ def prune_lattice(lattice, is_enough, norms_of, trim_steps, report):
     -------
     Lattice
     """
-    narrower = compact(lattice, search_mask(lattice, is_enough, report))
-    if not trim_steps:
-        return narrower
-    narrower = shorten(narrower, is_enough, norms_of, report)
-    shorter = shorten(lattice, is_enough, norms_of, report)
-    shorter = compact(shorter, search_mask(shorter, is_enough, report))
-    return min(narrower, shorter, key=Lattice.macs)
+    cheapest = compact(lattice, search_mask(lattice, is_enough, report))
+    if not trim_steps or lattice.steps_left == 1:
+        return cheapest
+    norms = norms_of(lattice)
+    for steps in range(1, lattice.steps_left):
+        shorter = compact(lattice, lattice.mask, steps, norms[steps - 1])
+        enough = is_enough(shorter)
+        report(f"{steps} of {lattice.steps_left} steps are {'enough' if enough else 'not enough'}")
+        if enough:
+            narrower = compact(shorter, search_mask(shorter, is_enough, report))
+            cheapest = min(cheapest, narrower, key=Lattice.macs)
+    return cheapest
 
 
 def search_mask(lattice, is_enough, report):
@@ -88,20 +94,6 @@ def search_mask(lattice, is_enough, report):
     return drop_unreachable_layers(mask_without(removed))
 
 
-def shorten(lattice, is_enough, norms_of, report):
-    """The lattice with the fewest steps, from the first on, that are enough; bisection as in :func:`search_mask`."""
-    norms, too_few, enough = norms_of(lattice), 0, lattice
-    while enough.steps_left - too_few > 1:
-        middle = (too_few + enough.steps_left) // 2
-        shorter = compact(lattice, lattice.mask, middle, norms[middle - 1])
-        if is_enough(shorter):
-            enough = shorter
-        else:
-            too_few = middle
-        report(f"{middle} of {lattice.steps_left} steps are {'enough' if enough is shorter else 'not enough'}")
-    return enough
-
-
 class PruningMixin:
     """Pruning as a method of an estimator."""
 
@@ -111,9 +103,9 @@ class PruningMixin:
         What is left is the smallest sub-network that keeps the share `keep` of the accuracy above chance,
         ``chance + keep * (accuracy - chance)`` with a chance of one over the number of classes, without any
         fine-tuning. A channel survives if its magnitude exceeds one threshold, the same for all layers, found by
-        bisection; layers above an emptied one go too. Trailing steps are removed under the same criterion, once after
-        the channels and once before them, and the cheaper outcome in multiply-accumulates is kept. Give images that
-        the final test does not use.
+        bisection; layers above an emptied one go too. That is done for every number of steps, from the first on, that
+        meets the criterion, and the outcome with the fewest multiply-accumulates is kept. Give images that the final
+        test does not use.
 
         Parameters
         ----------

@@ -14,7 +14,7 @@ from skorch.callbacks import LRScheduler
 
 from ..lattice import breadth_cost, depth_cost, time_cost
 from ..lattice._costs import REFERENCE_CHANNELS, REFERENCE_LAYERS, REFERENCE_STEPS, weighted_mean
-from ..lattice._surgery import cut_state, cut_tensors, score_norms
+from ..lattice._surgery import cut_state, cut_tensors, drop_unreachable_layers, score_norms
 from ._callbacks import default_callbacks
 from ._device import PRECISIONS, choose_precision
 from ._inference import measure
@@ -48,7 +48,7 @@ def cosine_decay(progress):
     return (1 + math.cos(math.pi * progress)) / 2
 
 
-def rate_share(channels_left, steps_left):
+def rate_share(channels, n_steps):
     """Learning rate of a lattice in units of that of one of the reference size: the smaller, the higher.
 
     With Adam every weight moves by about the learning rate, so a drive moves by that times the fan-in, and what an
@@ -56,17 +56,17 @@ def rate_share(channels_left, steps_left):
 
     Parameters
     ----------
-    channels_left : list of int
-        For each layer.
-    steps_left : int
+    channels : list of int
+        In use, in each layer that is.
+    n_steps : int
 
     Examples
     --------
     >>> rate_share([16, 16, 16, 16], 4), rate_share([8, 8, 8, 8], 4), round(rate_share([16], 4), 3)
     (1.0, 2.0, 2.828)
     """
-    breadth = sum(channels_left) / len(channels_left) / REFERENCE_CHANNELS
-    depth_and_time = len(channels_left) * steps_left / (REFERENCE_LAYERS * REFERENCE_STEPS)
+    breadth = sum(channels) / len(channels) / REFERENCE_CHANNELS
+    depth_and_time = len(channels) * n_steps / (REFERENCE_LAYERS * REFERENCE_STEPS)
     return min(1 / (breadth * depth_and_time**RATE_POWER), MOST_RATE)
 
 
@@ -156,7 +156,10 @@ class LatticeNet(NeuralNet):
 
     def initialize_optimizer(self, *args, **kwargs):
         super().initialize_optimizer(*args, **kwargs)
-        self._set_full_lr()
+        self._set_rate_share()
+        self._set_prices(relaxing=False)
+        self.full_lr_ = self.lr * self.rate_share_
+        self._set_lr(self.full_lr_)
         # A callback may have loaded a lattice with other channels: the state to load belongs to its parameters.
         self.optimizer_.register_load_state_dict_pre_hook(lambda optimizer, _: self.update_parameters())
         return self
@@ -216,6 +219,7 @@ class LatticeNet(NeuralNet):
         self.notify("on_epoch_begin", dataset_train=batches.data, dataset_valid=None)
         self.history.record("relaxing", relaxing)
         macs = self.module_.macs()
+        self._set_rate_share()
         self.train_batches(batches, start, end, decay, relaxing)
         self._record_epoch(len(batches.data), macs)
         if validation is not None:
@@ -229,9 +233,7 @@ class LatticeNet(NeuralNet):
         epoch = 1 + sum(row["relaxing"] == relaxing for row in self.history[:-1])
         shuffling = seeded_generator(self.seed, epoch, 2 * relaxing)
         noise = seeded_generator(self.seed, epoch, 2 * relaxing + 1, device=self.device)
-        self.prices_ = {} if relaxing else {name: price for name, price in self.pressures.items() if price}
-        if not self._has_scheduler:
-            self._set_full_lr()
+        self._set_prices(relaxing)
         self.sums_ = {}
         self.tail_weights_ = torch.zeros((), device=self.device)
         self.score_norms_ = torch.zeros((), device=self.device)
@@ -278,17 +280,21 @@ class LatticeNet(NeuralNet):
 
     @property
     def lr_share(self):
-        """The learning rate of the last batch, as a share of what it is at the start, at most 1."""
+        """How far the learning rate of the last batch has decayed, at most 1."""
         return min(self.optimizer_.param_groups[0]["lr"] / self.full_lr_, 1.0)
 
     @property
     def _has_scheduler(self):
         return any(isinstance(callback, LRScheduler) for _, callback in self.callbacks_)
 
-    def _set_full_lr(self):
-        """The learning rate that the schedule is a share of, as the size of the lattice asks for."""
-        self.full_lr_ = self.lr * rate_share(self.module_.channels_left, self.module_.steps_left)
-        self._set_lr(self.full_lr_)
+    def _set_rate_share(self):
+        """Take the size of the lattice as it is now for the learning rate; what is silent does not count."""
+        lattice = self.module_
+        in_use = drop_unreachable_layers(lattice.mask & (lattice.channel_magnitude() > 0)).sum(dim=1).tolist()
+        self.rate_share_ = rate_share([count for count in in_use if count] or [1], lattice.steps_left)
+
+    def _set_prices(self, relaxing):
+        self.prices_ = {} if relaxing else {name: price for name, price in self.pressures.items() if price}
 
     def _set_lr(self, lr):
         for group in self.optimizer_.param_groups:
@@ -297,8 +303,8 @@ class LatticeNet(NeuralNet):
     def _set_progress(self, progress, decay):
         self.ramp_ = ramp(progress, *self.annealing)
         if not self._has_scheduler:
-            rate = warm_up(self.full_lr_ / self.lr, progress) * (cosine_decay(progress) if decay else 1.0)
-            self._set_lr(self.lr * rate)
+            self.full_lr_ = self.lr * warm_up(self.rate_share_, progress)
+            self._set_lr(self.full_lr_ * (cosine_decay(progress) if decay else 1.0))
 
     def _add_up(self, n_images, means):
         """Add a batch's means to the epoch's sums, on the device."""

@@ -10,7 +10,8 @@ from skorch.callbacks import Callback
 
 from growlattice import LatticeClassifier
 from growlattice._estimators import _base
-from growlattice._estimators._pruning import prune_lattice, search_mask, shorten
+from growlattice._estimators._pruning import prune_lattice, search_mask
+from growlattice.lattice import compact
 from growlattice.lattice._surgery import score_norms
 
 from ..lattices import make_images, make_lattice, writers
@@ -35,28 +36,30 @@ def test_the_search_finds_the_smallest_mask_in_few_evaluations(n_needed):
 
 
 @pytest.mark.parametrize("n_needed", [1, 2, 3])
-def test_the_search_finds_the_fewest_steps(n_needed):
-    lattice, lines = make_lattice(n_steps=3), []
-    shorter = shorten(lattice, lambda shorter: shorter.steps_left >= n_needed, norms_of, lines.append)
-    assert shorter.steps_left == n_needed
-    assert len(lines) <= 2
-
-
-@pytest.mark.parametrize("first", ["channels", "steps"])
-def test_the_cheaper_order_of_removal_is_taken(first):
-    """A criterion that has room for two removals of one kind, or one of the other, but not for both."""
+def test_the_fewest_steps_are_found_where_no_channel_can_go(n_needed):
     lattice = make_lattice(n_steps=3)
 
     def is_enough(smaller):
-        channels, steps = int((lattice.mask & ~smaller.mask).sum()), 3 - smaller.steps_left
-        allowed = {"channels": 6, "steps": 0} if first == "channels" else {"channels": 1, "steps": 2}
-        return channels <= allowed["channels"] and steps <= allowed["steps"] and channels * steps <= 1
+        return smaller.steps_left >= n_needed and bool(smaller.mask.all())
 
-    left = prune_lattice(lattice, is_enough, norms_of, True, lambda line: None)
-    assert is_enough(left)
-    assert left.steps_left == (3 if first == "channels" else 1)
-    assert left.macs() < lattice.macs()
-    assert prune_lattice(lattice, is_enough, norms_of, False, lambda line: None).steps_left == 3
+    assert prune_lattice(lattice, is_enough, norms_of, True, lambda line: None).steps_left == n_needed
+
+
+def test_channels_and_steps_are_chosen_together():
+    """No number of steps is left out: the cheapest of all that meet the criterion is found."""
+    lattice = make_lattice(n_steps=3)
+    needed = {3: 2, 2: 4, 1: 9}  # channels, at each number of steps
+    left = prune_lattice(
+        lattice, lambda smaller: int(smaller.mask.sum()) >= needed[smaller.steps_left], norms_of, True, print
+    )
+
+    def cheapest_of(steps):
+        mask = search_mask(lattice, lambda smaller: int(smaller.mask.sum()) >= needed[steps], print)
+        return compact(lattice, mask, steps).macs()
+
+    costs = {steps: cheapest_of(steps) for steps in needed}
+    assert left.macs() == min(costs.values()) and len(set(costs.values())) == 3
+    assert prune_lattice(lattice, lambda smaller: True, norms_of, False, print).steps_left == 3
 
 
 PRESSURES = dict(

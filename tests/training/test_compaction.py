@@ -197,7 +197,7 @@ def test_costs_of_the_users_own_mean_the_same_before_and_after():
 
     lattice = without_use(make_lattice(), MASK)
     prices = {"breadth": 0.5, "depth": 0.5, "time": 0.0, "energy": 0.1}
-    net = net_of(lattice, lr=1e-12, pressures=prices, extra_costs={"energy": energy})
+    net = net_of(lattice, lr=1e-15, pressures=prices, extra_costs={"energy": energy})
     net.train_epoch(batches_for(lattice), 0.0, 1.0, decay=False)
     before = net.history[-1]["energy"]
     compact_net(net)

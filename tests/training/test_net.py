@@ -12,7 +12,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from growlattice._training import _inference, _net
 from growlattice._training._batches import Batches
 from growlattice._training._inference import measure
-from growlattice._training._net import LatticeNet, cosine_decay, history_rows, ramp, seeded_generator
+from growlattice._training._net import (
+    LatticeNet,
+    cosine_decay,
+    history_rows,
+    ramp,
+    rate_share,
+    seeded_generator,
+    warm_up,
+)
 from growlattice._training._training_set import TrainingSet
 from growlattice.lattice import Lattice, breadth_cost, compact, depth_cost, error_cost, time_cost
 from growlattice.lattice._surgery import score_norms
@@ -110,9 +118,10 @@ def test_schedule_moves_learning_rate_noise_and_pressures():
     net = make_net()
     net._set_progress(0.3, decay=True)
     assert net.ramp_ == pytest.approx(0.5)
-    assert net.optimizer_.param_groups[0]["lr"] == pytest.approx(0.1 * (1 + math.cos(0.3 * math.pi)) / 2)
+    full = 0.1 * net.rate_share_
+    assert net.optimizer_.param_groups[0]["lr"] == pytest.approx(full * (1 + math.cos(0.3 * math.pi)) / 2)
     net._set_progress(0.3, decay=False)
-    assert net.optimizer_.param_groups[0]["lr"] == 0.1
+    assert net.optimizer_.param_groups[0]["lr"] == pytest.approx(full) and net.rate_share_ > 1
 
 
 @pytest.mark.parametrize("value", [torch.zeros(3), 0.5, None])
@@ -202,7 +211,7 @@ def test_the_default_device_does_not_matter():
 def test_a_learning_rate_above_that_at_the_start_counts_as_that(share, expected):
     """OneCycleLR goes far above lr, and the bar below which channels go must not follow it."""
     net = make_net(lr=0.01, callbacks=[LRScheduler(torch.optim.lr_scheduler.OneCycleLR, max_lr=0.25, total_steps=100)])
-    net.optimizer_.param_groups[0]["lr"] = share * 0.01
+    net.optimizer_.param_groups[0]["lr"] = share * 0.01 * net.rate_share_
     net._set_progress(0.9, decay=True)  # the scheduler's rate stays
     assert net.lr_share == pytest.approx(expected)
 
@@ -278,6 +287,37 @@ def test_moments_can_be_put_back():
         end.train_epoch(Batches(make_data(), 4), 0.5, 1.0)
     for one, two in zip(net.module_.parameters(), other.module_.parameters(), strict=True):
         assert torch.equal(one, two)
+
+
+def test_the_rate_of_a_small_lattice_is_higher_and_comes_slowly():
+    net = make_net()
+    (channels,) = set(net.module_.channels_left)
+    expected = (16 / channels) * (16 / (len(net.module_.channels_left) * net.module_.n_steps)) ** 0.75
+    assert net.rate_share_ == pytest.approx(min(expected, 16))
+    rates = []
+    for progress in (0.0, 0.05, 0.1, 0.5):
+        net._set_progress(progress, decay=False)
+        rates.append(net.optimizer_.param_groups[0]["lr"])
+    full = 0.1 * net.rate_share_
+    assert rates == pytest.approx([0.1, (0.1 * full) ** 0.5, full, full])
+
+
+def test_a_lattice_of_the_reference_size_has_the_rate_it_is_given():
+    assert rate_share([16] * 4, 4) == 1 and warm_up(1.0, 0.0) == 1 and rate_share([32] * 4, 4) == 0.5
+
+
+def test_the_rate_follows_the_size_and_does_not_count_what_is_silent():
+    net, silent = trained_net(), trained_net()
+    net.compact(MASK, 2)
+    with torch.no_grad():
+        for layer, row in enumerate(MASK):
+            for kernels in (silent.module_.bottom_up, silent.module_.lateral, silent.module_.top_down):
+                if layer < len(kernels):
+                    kernels[layer].weight[~row] = 0
+    before = net.rate_share_
+    for end in (net, silent):
+        end._set_rate_share()
+    assert net.rate_share_ == silent.rate_share_ > before
 
 
 def test_a_pickled_net_is_small_and_goes_on():
