@@ -2,7 +2,8 @@
 
     python -m benchmarks.front [--data digits mnist] [--seeds 3] [--out FILE.csv] [--rst FILE] [--picture FILE]
 
-On the same images and seeds: `pressure_path` with its defaults; a plain grid of fixed sizes of the same lattice;
+On the same images and seeds: `pressure_path` with its defaults, at the resolution of the images and at half of it; a
+plain grid of fixed sizes of the same lattice;
 convolutional networks with batch normalization, without and with 2x2 pooling; torch-pruning with fine-tuning, where it
 is installed; and MLPClassifier. Learning rates of what is not a lattice are chosen on validation images, each from
 three, and the seconds of all three count. Digits are split 1,000 to 300 to 497, MNIST at 14x14 is 4,000, 1,000 and
@@ -74,7 +75,7 @@ def path_rows(data, seed, **lattice):
     X_train, y_train, X_val, y_val, X_test, y_test = read(data, seed)
     clf = LatticeClassifier(max_epochs=EPOCHS[data], random_state=seed, time_pressure=0.2, **lattice)
     start = time.process_time()
-    path = pressure_path(clf, X_train, y_train, X_val, y_val, relax_epochs=EPOCHS[data] // 2)
+    path = pressure_path(clf, X_train, y_train, X_val, y_val)
     seconds = time.process_time() - start
     for _, row in path.iterrows():
         setting = f"price {row['breadth_pressure']:g}, keep {row['keep']:g}"
@@ -224,6 +225,7 @@ def mlp_rows(data, seed, widths=(4, 8, 16, 32, 64, 128)):
 
 METHODS = {
     "path": path_rows,
+    "path, downsampled": lambda data, seed: path_rows(data, seed, downsample=(2, 1, 1, 1)),
     "grid": grid_rows,
     "CNN": lambda data, seed: cnn_rows(data, seed, pooling=False),
     "CNN, pooling": lambda data, seed: cnn_rows(data, seed, pooling=True),

@@ -2,6 +2,7 @@
 
 import copy
 import time
+from functools import partial
 from numbers import Integral, Real
 
 import numpy as np
@@ -14,8 +15,8 @@ from ._base import BaseLatticeEstimator
 from ._parameters import PRESSURES, is_pressure
 
 # Measured: docs/choices.
-PATH_PRESSURES = (1.0, 1.5, 2.2, 3.3, 5.0, 7.5, 11.0, 16.0)
-KEEPS = (0.98, 0.9, 0.75, 0.5, 0.3)
+PATH_PRESSURES = (3.0, 10.0)
+KEEPS = (0.9, 0.6, 0.45, 0.3, 0.2, 0.12)
 
 
 def pressure_path(
@@ -28,9 +29,10 @@ def pressure_path(
     pressures=PATH_PRESSURES,
     keeps=KEEPS,
     step_epochs=4,
-    relax_epochs=15,
+    relax_epochs=20,
     n_jobs=None,
     memory=None,
+    verbose=0,
 ):
     """Networks of many sizes, from one that is trained once and then priced higher and higher.
 
@@ -45,19 +47,21 @@ def pressure_path(
         Not fitted; its parameters count. It stays as it is.
     X, y, X_val, y_val
         Images and targets to train on, and to measure accuracy on, as in `fit`.
-    pressures : sequence of float or of dict, default=(1.0, 1.5, 2.2, 3.3, 5.0, 7.5, 11.0, 16.0)
+    pressures : sequence of float or of dict, default=(3.0, 10.0)
         Ascending. A number is the price of both breadth and depth. A dict, such as
         ``{"breadth_pressure": 3, "time_pressure": 0.3}``, gives prices of its own, and the rest stay as they are.
-    keeps : sequence of float, default=(0.98, 0.9, 0.75, 0.5, 0.3)
+    keeps : sequence of float, default=(0.9, 0.6, 0.45, 0.3, 0.2, 0.12)
         Shares of the accuracy above chance to cut to; see the parameter `keep`.
     step_epochs : int, default=4
         Epochs at each of the prices after the first.
-    relax_epochs : int, default=15
+    relax_epochs : int, default=20
         Epochs without prices after each cut.
     n_jobs : int, default=None
         Cuts to train at the same time, as in scikit-learn.
     memory : str or os.PathLike, default=None
         As the parameter of the estimator, in place of which it stands: a path that was interrupted goes on.
+    verbose : int, default=0
+        1 prints a line for each network. The estimator's own `verbose` prints its epochs.
 
     Returns
     -------
@@ -113,7 +117,8 @@ def pressure_path(
     if memory is not None:
         start.set_params(memory=memory)
     validation = X_val, y_val
-    at_prices = list(_along(start, prices, X, y, validation, step_epochs))
+    report = partial(print, flush=True) if verbose else _silent
+    at_prices = list(_along(start, prices, X, y, validation, step_epochs, report))
     cuts = [(network, keep) for network, _ in at_prices for keep in keeps]
     rows = Parallel(n_jobs=n_jobs, return_as="generator")(
         delayed(_cut)(network, keep, relax_epochs, X, y, validation) for network, keep in cuts
@@ -123,17 +128,17 @@ def pressure_path(
         table.append(row)
         for _ in keeps:
             table.append(next(rows))
-            start._report(_line(table[-1]))
+            report(_line(table[-1]))
     return pd.DataFrame(table)
 
 
-def _along(estimator, prices, X, y, validation, step_epochs):
+def _along(estimator, prices, X, y, validation, step_epochs, report):
     """The estimator fitted at each of the prices, from the one before on, and its row."""
     for index, price in enumerate(prices):
         goes_on = dict(warm_start=True, max_epochs=step_epochs, annealing=(0.0, 0.0)) if index else {}
         estimator = copy.copy(estimator).set_params(**price)
         row = _fitted_row(estimator, X, y, validation, np.nan, **goes_on)
-        estimator._report(_line(row))
+        report(_line(row))
         yield estimator, row
 
 
@@ -177,6 +182,10 @@ class _Loader:
 
     def __repr__(self):
         return f"<a {type(self.estimator).__name__}>"
+
+
+def _silent(line):
+    """Print nothing."""
 
 
 def _line(row):

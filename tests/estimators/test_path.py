@@ -149,6 +149,6 @@ def test_bad_input_is_refused_before_anything_is_trained(task, make_small, argum
 
 
 def test_progress_is_told(task, make_small, capsys):
-    pressure_path(make_small(verbose=1), *task, **SHORT)
+    pressure_path(make_small(), *task, **SHORT, verbose=1)
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("prices")]
     assert len(lines) == 6 and "cut to 0.5" in lines[-1]
