@@ -1,7 +1,7 @@
 """The smallest sub-network of a fitted lattice that is good enough.
 
 Butkus, Garzón Gupta and Kriegeskorte (2026), section 3.4: without any fine-tuning, one threshold on the magnitudes for
-the channels of all layers. Here the number of steps is chosen with it.
+the channels of all layers. Here the number of steps is chosen with it, and input channels go last.
 """
 
 import copy
@@ -15,20 +15,21 @@ from sklearn.metrics import check_scoring
 from sklearn.utils.validation import check_is_fitted
 
 from .._training._device import cpu_threads, gpu_memory
-from .._training._inference import collect, measure
+from .._training._inference import collect, input_moment, measure
 from ..lattice import Lattice, compact
+from ..lattice._input_cut import cut_input, input_rank
 from ..lattice._surgery import drop_unreachable_layers, score_norms
 from ._fitted import restored_on_error
 from ._parameters import check_parameters
 from ._summary import resources_row
 
 
-def prune_lattice(lattice, is_enough, norms_of, trim_steps, report):
+def prune_lattice(lattice, is_enough, norms_of, moment_of, trim_steps, report):
     """The cheapest lattice that is enough: for each number of steps, as few channels as are.
 
     Steps and channels are chosen together, because whichever went first would use up all the accuracy that can be
     spared: a lattice under a time pressure has steps that it hardly needs, and one under pressures of breadth and depth
-    such channels.
+    such channels. Input channels go last.
 
     Parameters
     ----------
@@ -38,6 +39,8 @@ def prune_lattice(lattice, is_enough, norms_of, trim_steps, report):
     norms_of : callable
         Takes a lattice and returns the norms of the time-selection scores of its first 1, 2, ... steps, averaged over
         images; see :func:`growlattice.lattice._surgery.score_norms`.
+    moment_of : callable
+        Takes a lattice and returns the mean of its :func:`growlattice.lattice._input_cut.input_products` over images.
     trim_steps : bool
         Whether to remove steps at all.
     report : callable
@@ -48,17 +51,16 @@ def prune_lattice(lattice, is_enough, norms_of, trim_steps, report):
     Lattice
     """
     cheapest = compact(lattice, search_mask(lattice, is_enough, report))
-    if not trim_steps or lattice.steps_left == 1:
-        return cheapest
-    norms = norms_of(lattice)
-    for steps in range(1, lattice.steps_left):
+    fewer_steps = range(1, lattice.steps_left) if trim_steps else []
+    norms = norms_of(lattice) if fewer_steps else None
+    for steps in fewer_steps:
         shorter = compact(lattice, lattice.mask, steps, norms[steps - 1])
         enough = is_enough(shorter)
-        report(f"{steps} of {lattice.steps_left} steps are {'enough' if enough else 'not enough'}")
+        report(f"{steps} of {lattice.steps_left} steps are {_verdict(enough)}")
         if enough:
             narrower = compact(shorter, search_mask(shorter, is_enough, report))
             cheapest = min(cheapest, narrower, key=Lattice.macs)
-    return cheapest
+    return narrow_input(cheapest, is_enough, moment_of, report)
 
 
 def search_mask(lattice, is_enough, report):
@@ -89,23 +91,50 @@ def search_mask(lattice, is_enough, report):
         middle = (removed + too_many) // 2
         mask = drop_unreachable_layers(mask_without(middle))
         enough = bool(mask.any()) and is_enough(compact(lattice, mask))
-        report(f"{int(mask.sum())} of {len(ranked)} channels are {'enough' if enough else 'not enough'}")
+        report(f"{int(mask.sum())} of {len(ranked)} channels are {_verdict(enough)}")
         removed, too_many = (middle, too_many) if enough else (removed, middle)
     return drop_unreachable_layers(mask_without(removed))
+
+
+def narrow_input(lattice, is_enough, moment_of, report):
+    """The lattice with the fewest input channels that are enough.
+
+    First those go that the first layer cannot tell apart; of the others, bisection as in :func:`search_mask` says how
+    many. Parameters as for :func:`prune_lattice`.
+    """
+    rank = input_rank(lattice)
+    exact = cut_input(lattice, rank) if rank < lattice.inputs_left else lattice
+    if exact is not lattice and not is_enough(exact):  # a criterion without room for rounding
+        return lattice
+    moment, too_few, enough = moment_of(exact), 0, exact
+    while enough.inputs_left - too_few > 1:
+        middle = (too_few + enough.inputs_left) // 2
+        narrower = cut_input(exact, middle, moment)
+        if is_enough(narrower):
+            enough = narrower
+        else:
+            too_few = middle
+        report(f"{middle} of {lattice.inputs_left} input channels are {_verdict(enough is narrower)}")
+    return enough
+
+
+def _verdict(enough):
+    return "enough" if enough else "not enough"
 
 
 class PruningMixin:
     """Pruning as a method of an estimator."""
 
     def prune(self, X, y, keep=0.98, sample_weight=None, scoring=None, *, trim_steps=True):
-        """Remove the channels, layers and trailing steps that accuracy on some images does not need.
+        """Remove the channels, layers, trailing steps and input channels that accuracy on some images does not need.
 
         What is left is the smallest sub-network that keeps the share `keep` of the accuracy above chance,
         ``chance + keep * (accuracy - chance)`` with a chance of one over the number of classes, without any
         fine-tuning. A channel survives if its magnitude exceeds one threshold, the same for all layers, found by
         bisection; layers above an emptied one go too. That is done for every number of steps, from the first on, that
-        meets the criterion, and the outcome with the fewest multiply-accumulates is kept. Give images that the final
-        test does not use.
+        meets the criterion, and the outcome with the fewest multiply-accumulates is kept. Then channels of the input
+        convolution go: those that the first layer cannot tell apart, and more under the same criterion. Give images
+        that the final test does not use.
 
         Parameters
         ----------
@@ -206,8 +235,14 @@ class PruningMixin:
         def norms_of(lattice):
             return collect(lattice, data.images, score_norms, self.net_.conv_dtype).mean(axis=0)
 
+        def moment_of(lattice):
+            return input_moment(lattice, data)
+
+        def is_enough(lattice):
+            return score(lattice) >= target
+
         full = self.lattice_
-        pruned = prune_lattice(full, lambda lattice: score(lattice) >= target, norms_of, trim_steps, self._report)
+        pruned = prune_lattice(full, is_enough, norms_of, moment_of, trim_steps, self._report)
         self.net_ = self._net_of(replace(self._trained(), lattice=pruned, moments={}))
         rows = {
             "before": resources_row(full, **{name: before}),

@@ -102,10 +102,13 @@ def _read_lattice(path, tensors, config):
             raise unusable(path, "its step mask leaves no steps or others than the first")
         if sum(name.startswith("lateral.") for name in tensors) != int(mask.any(dim=1).sum()):
             raise unusable(path, "its tensors are not those of the layers in its mask")
-        expected = Lattice(**config, mask=mask, steps_left=int(steps.sum())).state_dict()
+        inputs_left = len(tensors["input.weight"])
+        if not 1 <= inputs_left <= config["n_channels"]:
+            raise unusable(path, "its input convolution has no channels or more than there were")
+        expected = Lattice(**config, mask=mask, steps_left=int(steps.sum()), inputs_left=inputs_left).state_dict()
     except (TypeError, KeyError, RuntimeError, AttributeError) as error:
         raise unusable(path, f"its configuration makes no lattice ({error})") from error
-    dtype = tensors["input.weight"].dtype if "input.weight" in tensors else None
+    dtype = tensors["input.weight"].dtype
     for name in expected.keys() | tensors.keys():
         if name not in expected or name not in tensors or tensors[name].shape != expected[name].shape:
             raise unusable(path, f"the tensor {name!r} does not fit its configuration")

@@ -29,7 +29,7 @@ from ._json import as_json
 NOT_IN_KEY = {"callbacks", "checkpoint_seconds", "device", "memory", "random_state", "verbose", "warm_start"}
 DISPLAYS = (PrintLog, ProgressBar, EpochTimer)
 HASHED_PACKAGES = ("lattice", "_training", "_estimators")
-NOT_NUMERICAL = {"_sweep.py", "_parameters.py", "_pruning.py"}
+NOT_NUMERICAL = {"_sweep.py", "_parameters.py"}
 LIBRARIES = {"growlattice", "numpy", "sklearn", "skorch", "torch", "torchvision", *sys.stdlib_module_names} - {
     "__main__"
 }

@@ -9,6 +9,7 @@ import traceback
 import numpy as np
 import torch
 
+from ..lattice._input_cut import input_products
 from ..lattice._network import SELECTOR_HIDDEN
 from ._device import contiguous_copy, upload
 
@@ -35,9 +36,9 @@ def bytes_per_image(lattice, conv_dtype=None):
     normalizing = n_inputs * (WIDEST + 2 * wide) * height * width
     image = n_inputs * (WIDEST + narrow) * height * width
     planes = [n_kept * n_pixels for n_kept, n_pixels in zip(channels, pixels, strict=True)]  # numbers in each layer
-    first_drive = lattice.n_channels * height * width + planes[0]
+    first_drive = lattice.inputs_left * height * width + planes[0]
     if lattice.factors[0] > 1:  # what is pooled is there beside it
-        first_drive = lattice.n_channels * (height * width + pixels[0]) + planes[0]
+        first_drive = lattice.inputs_left * (height * width + pixels[0]) + planes[0]
     above = sum(planes[1:])  # what the last step drives
     top_down = sum(n_kept * n_pixels for n_kept, n_pixels in zip(channels[:-1], pixels[1:], strict=True))
     driven = above + sum(planes) + top_down  # bottom-up, lateral and top-down
@@ -70,9 +71,7 @@ def outputs(lattice, images, conv_dtype=None):
     """
     lattice.eval()
     device, start = lattice.pixel_mean.device, 0
-    largest = int(BUDGETS.get(device.type, BUDGETS["cpu"]) // bytes_per_image(lattice, conv_dtype))
-    largest = 2 ** (min(max(largest, 1), MOST_IMAGES).bit_length() - 1)
-    size = batch_size(len(images), largest)
+    size = batch_size(len(images), _largest_batch(lattice, conv_dtype))
     while start < len(images):
         rows = slice(start, min(start + size, len(images)))
         try:
@@ -152,6 +151,36 @@ def measure(lattice, data, conv_dtype=None):
         error = task.error(output, targets, weight) * len(targets)
         sums += torch.stack([error, (scores.to(weight.dtype) * weight).sum(), (time_used * weight).sum()])
     return dict(zip(("error", task.score_name, "time_used"), (sums / len(data)).tolist(), strict=True))
+
+
+def input_moment(lattice, data):
+    """What :func:`growlattice.lattice._input_cut.cut_input` asks for, as a weighted mean over images.
+
+    Parameters
+    ----------
+    lattice : Lattice
+    data : TrainingSet
+        As `upload` gives it.
+
+    Returns
+    -------
+    tensor of float64 of shape (inputs_left, inputs_left)
+    """
+    size, moment = _largest_batch(lattice), 0.0
+    for start in range(0, len(data), size):
+        rows = slice(start, min(start + size, len(data)))
+        products = input_products(lattice, _filled(data.images[rows], rows.stop - start, lattice.pixel_mean.device))
+        if data.sample_weight is not None:
+            products = products * data.sample_weight[rows, None, None]
+        moment = moment + products.sum(dim=0)
+    return moment / (len(data) if data.sample_weight is None else data.sample_weight.sum())
+
+
+def _largest_batch(lattice, conv_dtype=None):
+    """The largest power of two of images that the budget of the lattice's device allows."""
+    budget = BUDGETS.get(lattice.pixel_mean.device.type, BUDGETS["cpu"])
+    largest = int(budget // bytes_per_image(lattice, conv_dtype))
+    return 2 ** (min(max(largest, 1), MOST_IMAGES).bit_length() - 1)
 
 
 def _filled(images, size, device):

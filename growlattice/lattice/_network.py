@@ -53,6 +53,8 @@ class Lattice(nn.Module):
         Channels that are left; by default all. No layer below one with a channel may be empty.
     steps_left : int, default=None
         Steps that are left; by default all.
+    inputs_left : int, default=None
+        Channels of the input convolution that are left; by default `n_channels`.
     generator : torch.Generator, default=None
         Source of the initial weights. Without it the tensors have shapes but no values, for weights to be put in.
 
@@ -81,6 +83,7 @@ class Lattice(nn.Module):
         task="classification",
         mask=None,
         steps_left=None,
+        inputs_left=None,
         generator=None,
     ):
         super().__init__()
@@ -96,7 +99,7 @@ class Lattice(nn.Module):
             self.register_buffer(name, torch.empty(image_shape[0], 1, 1, device="meta"))
         self.register_buffer("score_norm", torch.empty((), device="meta"))
         mask = torch.ones(n_layers, n_channels, dtype=torch.bool, device="cpu") if mask is None else mask
-        self._make_modules(mask.tolist(), steps_left or n_steps)
+        self._make_modules(mask.tolist(), steps_left or n_steps, inputs_left or n_channels)
         if generator is not None:
             self.to_empty(device="cpu")
             self._initialize(generator)
@@ -219,27 +222,29 @@ class Lattice(nn.Module):
         """
         masks = {"mask": self.mask.shape, "step_mask": self.step_mask.shape}
         if all(name in state_dict and state_dict[name].shape == shape for name, shape in masks.items()):
-            channels, steps_left = state_dict["mask"].tolist(), int(state_dict["step_mask"].sum())
-            if (channels, steps_left) != self._form:
+            inputs_left = len(state_dict.get("input.weight", self.input.weight))
+            form = state_dict["mask"].tolist(), int(state_dict["step_mask"].sum()), inputs_left
+            if form != self._form:
                 device, dtype = self.pixel_mean.device, self.pixel_mean.dtype
-                self._make_modules(channels, steps_left)
+                self._make_modules(*form)
                 self.to_empty(device=device).to(dtype).train(self.training)
         result = super().load_state_dict(state_dict, strict=strict, assign=assign)
         self._finish_modules()
         return result
 
-    def _make_modules(self, channels, steps_left):
+    def _make_modules(self, channels, steps_left, inputs_left):
         """Make modules of the stored form, without values; `channels` is the mask as lists."""
-        self._form, self.steps_left = (channels, steps_left), steps_left
+        self._form = channels, steps_left, inputs_left
+        self.steps_left, self.inputs_left = steps_left, inputs_left
         n_inputs, height, width = self.config["image_shape"]
         k = self.kernel_size = 1 if height == width == 1 else self.config["kernel_size"]
         kept = [sum(layer) for layer in channels if any(layer)]
-        below, n_active = [self.n_channels, *kept[:-1]], sum(kept)
+        below, n_active = [inputs_left, *kept[:-1]], sum(kept)
         with torch.device("meta"):  # torch would fill the weights from its global generator
             self.register_buffer("mask", torch.empty(self.n_layers, self.n_channels, dtype=torch.bool))
             self.register_buffer("step_mask", torch.empty(self.n_steps, dtype=torch.bool))
             self.register_buffer("channel_index", torch.empty(n_active, dtype=torch.int64), persistent=False)
-            self.input = _convolution(n_inputs, self.n_channels, k)
+            self.input = _convolution(n_inputs, inputs_left, k)
             self.bottom_up = _convolutions(below, kept, k, bias=True)
             self.lateral = _convolutions(kept, kept, k)
             self.top_down = _convolutions(kept[1:], kept[:-1], k)
@@ -254,7 +259,7 @@ class Lattice(nn.Module):
 
     def _finish_modules(self):
         """Fill in what the form says, and bring kernels to the memory format."""
-        channels, steps_left = self._form
+        channels, steps_left, _ = self._form
         device = self.pixel_mean.device
         self.mask = torch.tensor(channels, device=device)
         self.step_mask = torch.arange(self.n_steps, device=device) < steps_left

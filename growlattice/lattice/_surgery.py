@@ -99,7 +99,8 @@ def score_norms(output):
 
 def lattice_from_tensors(config, tensors):
     """A lattice from its configuration and its state, which it takes over as it is."""
-    lattice = Lattice(**config, mask=tensors["mask"], steps_left=int(tensors["step_mask"].sum()))
+    left = dict(steps_left=int(tensors["step_mask"].sum()), inputs_left=len(tensors["input.weight"]))
+    lattice = Lattice(**config, mask=tensors["mask"], **left)
     lattice.load_state_dict(tensors, assign=True)
     return lattice
 

@@ -10,8 +10,9 @@ from skorch.callbacks import Callback
 
 from growlattice import LatticeClassifier
 from growlattice._estimators import _base
-from growlattice._estimators._pruning import prune_lattice, search_mask
+from growlattice._estimators._pruning import narrow_input, prune_lattice, search_mask
 from growlattice.lattice import compact
+from growlattice.lattice._input_cut import input_products
 from growlattice.lattice._surgery import score_norms
 
 from ..lattices import make_images, make_lattice, writers
@@ -19,6 +20,10 @@ from ..lattices import make_images, make_lattice, writers
 
 def norms_of(lattice):
     return score_norms(lattice(make_images())).detach().mean(dim=0)
+
+
+def moment_of(lattice):
+    return input_products(lattice, make_images(shape=lattice.config["image_shape"])).mean(dim=0)
 
 
 @pytest.mark.parametrize("n_needed", [1, 2, 5, 8, 9])
@@ -35,6 +40,21 @@ def test_the_search_finds_the_smallest_mask_in_few_evaluations(n_needed):
     assert len(lines) <= 4
 
 
+@pytest.mark.parametrize("n_needed", [1, 2, 7, 10, 11])
+def test_the_search_finds_the_fewest_input_channels(n_needed):
+    """Of 12, of which 10 suffice exactly; all stay where the criterion cannot bear even the rounding of that."""
+    lattice, lines = make_lattice(n_channels=12, shape=(1, 5, 4)), []
+    left = narrow_input(lattice, lambda narrower: narrower.inputs_left >= n_needed, moment_of, lines.append)
+    assert left.inputs_left == (n_needed if n_needed <= 10 else 12)
+    assert (left is lattice) == (n_needed > 10)
+    assert len(lines) <= 4
+
+
+def test_an_only_input_channel_stays():
+    lattice = make_lattice(n_channels=1, shape=(1, 5, 4))
+    assert narrow_input(lattice, lambda narrower: True, moment_of, lambda line: None) is lattice
+
+
 @pytest.mark.parametrize("n_needed", [1, 2, 3])
 def test_the_fewest_steps_are_found_where_no_channel_can_go(n_needed):
     lattice = make_lattice(n_steps=3)
@@ -42,16 +62,18 @@ def test_the_fewest_steps_are_found_where_no_channel_can_go(n_needed):
     def is_enough(smaller):
         return smaller.steps_left >= n_needed and bool(smaller.mask.all())
 
-    assert prune_lattice(lattice, is_enough, norms_of, True, lambda line: None).steps_left == n_needed
+    assert prune_lattice(lattice, is_enough, norms_of, moment_of, True, lambda line: None).steps_left == n_needed
 
 
 def test_channels_and_steps_are_chosen_together():
     """No number of steps is left out: the cheapest of all that meet the criterion is found."""
     lattice = make_lattice(n_steps=3)
     needed = {3: 2, 2: 4, 1: 9}  # channels, at each number of steps
-    left = prune_lattice(
-        lattice, lambda smaller: int(smaller.mask.sum()) >= needed[smaller.steps_left], norms_of, True, print
-    )
+
+    def is_enough(smaller):
+        return int(smaller.mask.sum()) >= needed[smaller.steps_left] and smaller.inputs_left == 3
+
+    left = prune_lattice(lattice, is_enough, norms_of, moment_of, True, print)
 
     def cheapest_of(steps):
         mask = search_mask(lattice, lambda smaller: int(smaller.mask.sum()) >= needed[steps], print)
@@ -59,7 +81,7 @@ def test_channels_and_steps_are_chosen_together():
 
     costs = {steps: cheapest_of(steps) for steps in needed}
     assert left.macs() == min(costs.values()) and len(set(costs.values())) == 3
-    assert prune_lattice(lattice, lambda smaller: True, norms_of, False, print).steps_left == 3
+    assert prune_lattice(lattice, lambda smaller: True, norms_of, moment_of, False, print).steps_left == 3
 
 
 PRESSURES = dict(
@@ -137,6 +159,7 @@ def test_prune_makes_it_smaller_and_keeps_accuracy(fitted, digits):
     assert table.loc["after", "accuracy"] == fitted.score(X, y)
     assert table.loc["after", "channels"] == fitted.channel_mask_.sum(axis=1)[: fitted.layers_used_].tolist()
     assert table["macs"].tolist() == [macs, fitted.macs_per_image_]
+    assert fitted.lattice_.inputs_left < fitted.lattice_.n_channels == 8
 
 
 def test_after_pruning_time_and_costs_are_those_of_what_is_left(fitted, digits):

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from growlattice.lattice import compact
+from growlattice.lattice._input_cut import cut_input
 
 from ..lattices import make_lattice
 
@@ -30,7 +31,7 @@ class LogProbas(torch.nn.Module):
 def lattices(dtype=torch.float32):
     full = make_lattice(shape=SHAPE).to(dtype).eval()
     smaller = make_lattice(shape=SHAPE, downsample=(1, 2, 3)).to(dtype).eval()
-    return {"full": full, "pruned": compact(full, MASK, 2, 0.8).eval(), "smaller layers": smaller}
+    return {"full": full, "pruned": compact(full, MASK, 2, 0.8).eval(), "smaller layers": cut_input(smaller, 2).eval()}
 
 
 def images(n_images, seed=0):

@@ -63,12 +63,13 @@ def test_labels_keep_their_type(fitted, tmp_path, labels):
 
 def test_a_pruned_lattice_comes_back_pruned(tmp_path, digits, assert_equal_models):
     X, y = digits[0][:400], digits[2][:400]
-    clf = LatticeClassifier(max_channels=6, max_layers=3, max_epochs=6, depth_pressure=1.0, random_state=0).fit(X, y)
+    clf = LatticeClassifier(max_channels=11, max_layers=3, max_epochs=3, depth_pressure=1.0, random_state=0).fit(X, y)
     clf.prune(X, y, keep=0.7).save(tmp_path / "clf")
     loaded = LatticeClassifier.load(tmp_path / "clf")
     assert_equal_models(clf, loaded, X)
     assert np.array_equal(loaded.channel_mask_, clf.channel_mask_)
     assert loaded.macs_per_image_ == clf.macs_per_image_
+    assert loaded.lattice_.inputs_left == clf.lattice_.inputs_left < 11
     pd.testing.assert_frame_equal(loaded.resources_, clf.resources_)
 
 
@@ -128,12 +129,23 @@ def parameter(name, value):
     return lambda description: description["params"]["dict"].append([name, value])
 
 
+def inputs(n_inputs):
+    """Tensors of so many input channels that fit each other."""
+    weights = {"input.weight": (n_inputs, 3, 1, 1), "bottom_up.0.weight": (3, n_inputs, 1, 1)}
+    return {name: torch.zeros(shape) for name, shape in weights.items()} | {"input.bias": torch.zeros(n_inputs)}
+
+
 BAD_TENSORS = {
     "wrong shape": set_in("readout.weight", value=torch.zeros(2, 5)),
     "wrong dtype": set_in("readout.weight", value=torch.zeros(2, 6, dtype=torch.float16)),
     "integers": set_in("readout.bias", value=torch.zeros(2, dtype=torch.int64)),
     "too many": set_in("extra", value=torch.zeros(1)),
     "too few": lambda tensors: tensors.pop("readout.bias"),
+    "no input convolution": lambda tensors: tensors.pop("input.weight"),
+    "no input channels": lambda tensors: tensors.update(inputs(0)),
+    "more input channels than there were": lambda tensors: tensors.update(inputs(4)),
+    "fewer input channels than layer 1 reads": set_in("input.weight", value=torch.zeros(2, 3, 1, 1)),
+    "an input convolution of one number": set_in("input.weight", value=torch.tensor(1.0)),
     "no mask": lambda tensors: tensors.pop("mask"),
     "mask of floats": set_in("mask", value=torch.ones(2, 3)),
     "mask of another shape": set_in("mask", value=torch.ones(3, 3, dtype=torch.bool)),

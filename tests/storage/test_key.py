@@ -53,6 +53,8 @@ CHANGES = {
     "max_steps": 2,
     "kernel_size": 5,
     "downsample": 2,
+    "keep": 0.9,
+    "relax_epochs": 1,
     "time_selection": "fixed",
     "temperature": 4.0,
     "position_power": 3.0,

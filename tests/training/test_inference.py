@@ -7,9 +7,10 @@ from torch.utils import _pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from growlattice._training import _inference
-from growlattice._training._inference import batch_size, bytes_per_image, collect, measure, outputs
+from growlattice._training._inference import batch_size, bytes_per_image, collect, input_moment, measure, outputs
 from growlattice._training._training_set import TrainingSet
 from growlattice.lattice import Lattice, compact, error_cost
+from growlattice.lattice._input_cut import cut_input, input_products
 
 from ..lattices import make_lattice
 
@@ -143,6 +144,7 @@ LATTICES = {
     "float64": lambda: make((3, 16, 16), 16, 2, 3).double(),
     "pruned": lambda: pruned([13, 9, 7, 1]),
     "pruned, one layer": lambda: pruned([3, 0, 0, 0]),
+    "few inputs": lambda: cut_input(make((3, 16, 16), 16, 1, 1), 2),
     "smaller layers": lambda: make((3, 16, 16), 16, 4, 4, downsample=(1, 2, 2, 1)),
     "a smaller first layer": lambda: make((1, 15, 15), 16, 3, 3, downsample=(2, 2, 2)),
     "a small first layer, one step": lambda: make((1, 16, 16), 16, 2, 1, downsample=(4, 1)),
@@ -250,6 +252,16 @@ def test_measures_are_weighted_means_over_all_images(monkeypatch, weighted, as_t
             assert found["error"] == pytest.approx(error_cost(output.log_probas, data.targets).item(), rel=1e-9)
         assert found["accuracy"] == pytest.approx(share @ (output.log_probas.argmax(dim=1).numpy() == labels), rel=1e-6)
         assert found["time_used"] == pytest.approx(share @ (output.weights.numpy() @ [1, 2, 3]), rel=1e-6)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_moment_of_the_input_is_a_weighted_mean_over_all_images(monkeypatch, weighted):
+    lattice, images = make_lattice(), make_images(21)
+    weight = np.random.RandomState(2).rand(21) if weighted else None
+    hold(monkeypatch, lattice, 8)
+    data = TrainingSet(images, np.zeros(21, dtype=np.int64), weight).upload(torch.device("cpu"))
+    products = input_products(lattice, torch.from_numpy(images)).numpy()
+    np.testing.assert_allclose(input_moment(lattice, data), np.average(products, axis=0, weights=weight), rtol=1e-6)
 
 
 def test_the_default_device_does_not_matter():
