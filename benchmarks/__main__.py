@@ -23,7 +23,19 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from . import bare_loop, bounds, compaction, gpu, many_lattices, memory, predict, pruned_predict, scaling, search
+from . import (
+    bare_loop,
+    bounds,
+    compaction,
+    gpu,
+    halting,
+    many_lattices,
+    memory,
+    predict,
+    pruned_predict,
+    scaling,
+    search,
+)
 
 # What measures, with what for about a minute, and with what for a second or a few.
 ENTRIES = {
@@ -39,6 +51,11 @@ ENTRIES = {
         dict(n_channels=4, n_epochs=1, repeats=1, n_images=4),
     ),
     "predict": (predict.measure, dict(repeats=3, n_images=10000), dict(repeats=1, n_images=20)),
+    "halting": (
+        halting.measure,
+        dict(repeats=3, n_epochs=15),
+        dict(repeats=1, n_images=60, n_epochs=1),
+    ),
     "bounds": (
         bounds.measure,
         dict(data=["digits"], prices=[5], n_seeds=1, bounds=((16, 4, 4),)),

@@ -3,6 +3,7 @@
 import copy
 import warnings
 import weakref
+from contextlib import contextmanager
 from functools import partial
 
 import joblib
@@ -17,15 +18,15 @@ def resource_scorers(keep=0.98):
     Parameters
     ----------
     keep : float, default=0.98
-        Share of the accuracy above chance that pruning must keep.
+        Share of the accuracy above chance that pruning and halting must keep.
 
     Returns
     -------
     dict of str to callable
-        "accuracy" and "time_used" (steps) of the fitted lattice as it is; "accuracy_pruned", "channels_used",
-        "layers_used" and "macs_per_image" of a copy that is pruned on the images, once for all four. The estimator,
-        which may be a pipeline that ends in a lattice, stays as it is. A lattice that is not above chance counts in
-        full.
+        "accuracy" and "time_used" (steps) of the fitted lattice as it is; "steps_run", the mean over images, of a copy
+        that halts as the estimator does, or else as the images say; "accuracy_pruned", "channels_used", "layers_used"
+        and "macs_per_image" of a copy that is pruned on the images, once for all four. The estimator, which may be a
+        pipeline that ends in a lattice, stays as it is. A lattice that is not above chance counts in full.
 
     See Also
     --------
@@ -39,12 +40,13 @@ def resource_scorers(keep=0.98):
     Examples
     --------
     >>> sorted(resource_scorers())
-    ['accuracy', 'accuracy_pruned', 'channels_used', 'layers_used', 'macs_per_image', 'time_used']
+    ['accuracy', 'accuracy_pruned', 'channels_used', 'layers_used', 'macs_per_image', 'steps_run', 'time_used']
     """
     pruned = _PrunedCopy(keep)
     return {
         "accuracy": _accuracy,
         "time_used": _time_used,
+        "steps_run": partial(_steps_run, keep),
         "accuracy_pruned": partial(_accuracy_after_pruning, pruned),
         **{
             name: partial(_left_after_pruning, pruned, name)
@@ -134,14 +136,9 @@ class _PrunedCopy:
         net, content, copied = self._last
         now = joblib.hash((X, y))
         if net() is not classifier.net_ or content != now:
-            copied = copy.deepcopy(classifier).set_params(verbose=0)
-            try:
-                with warnings.catch_warnings():  # folds are small, and nobody could give more images
-                    warnings.filterwarnings("ignore", ".*less than one image")
-                    copied.prune(X, y, keep=self.keep)
-            except ValueError as error:
-                if "not above the chance level" not in str(error):
-                    raise
+            copied = copy.deepcopy(classifier).set_params(verbose=0).halt(None)
+            with _on_few_images():
+                copied.prune(X, y, keep=self.keep)
             self._last = (weakref.ref(classifier.net_), now, copied)
         return copied
 
@@ -159,6 +156,27 @@ def _accuracy(estimator, X, y):
 def _time_used(estimator, X, y):
     classifier, X = _classifier_and_input(estimator, X)
     return float(np.mean(classifier.time_used(X)))
+
+
+def _steps_run(keep, estimator, X, y):
+    classifier, X = _classifier_and_input(estimator, X)
+    if not hasattr(classifier, "halting_"):
+        classifier = copy.copy(classifier)
+        with _on_few_images():
+            classifier.halt(X, y, keep=keep)
+    return float(np.mean(classifier.steps_run(X)))
+
+
+@contextmanager
+def _on_few_images():
+    """Let a lattice at chance stay as it is, without warnings: folds are small, and nobody could give more images."""
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*less than one image")
+            yield
+    except ValueError as error:
+        if "not above the chance level" not in str(error):
+            raise
 
 
 def _left_after_pruning(pruned, name, estimator, X, y):

@@ -1,3 +1,4 @@
+import copy
 import pickle
 
 import numpy as np
@@ -10,7 +11,7 @@ from sklearn.preprocessing import StandardScaler
 from growlattice import LatticeClassifier
 from growlattice.metrics import cheapest, pareto_front, resource_scorers
 
-NAMES = ["accuracy", "time_used", "accuracy_pruned", "channels_used", "layers_used", "macs_per_image"]
+NAMES = ["accuracy", "time_used", "steps_run", "accuracy_pruned", "channels_used", "layers_used", "macs_per_image"]
 
 
 @pytest.fixture
@@ -28,7 +29,10 @@ def test_scores_are_those_of_a_pruned_copy_and_the_estimator_stays(fitted, small
     assert scores["accuracy"] == fitted.score(X, y)
     assert scores["time_used"] == pytest.approx(fitted.time_used(X).mean())
     assert scores["accuracy_pruned"] == pruned.score(X, y)
-    for name in NAMES[3:]:
+    halted = copy.copy(fitted).halt(X, y, keep=0.9)
+    assert scores["steps_run"] == halted.steps_run(X).mean() == pytest.approx(halted.halting_["mean_steps"])
+    assert not hasattr(fitted, "halting_")
+    for name in NAMES[4:]:
         assert scores[name] == getattr(pruned, f"{name}_")
     assert scores["macs_per_image"] < fitted.macs_per_image_
 
@@ -59,8 +63,18 @@ def test_other_images_are_pruned_on_anew(fitted, small):
     assert len(set(fresh)) > 1
 
 
+def test_an_estimator_that_halts_is_scored_as_it_halts_and_pruned_without(fitted, small):
+    X, y = small
+    fitted.halt(X, y, keep=0.5)
+    scorers = resource_scorers(keep=0.9)
+    assert scorers["steps_run"](fitted, X[:30], y[:30]) == fitted.steps_run(X[:30]).mean()
+    scorers["macs_per_image"](fitted, X, y)  # no warning that halting is taken back
+    assert hasattr(fitted, "halting_")
+
+
 def test_a_lattice_at_chance_counts_in_full(fitted, small):
     X, y = small
+    assert resource_scorers()["steps_run"](fitted, X, 1 - y) == 3
     assert resource_scorers()["channels_used"](fitted, X, 1 - y) == 6
 
 

@@ -9,11 +9,12 @@ from sklearn.utils.multiclass import check_classification_targets
 from .._training._target_form import ClassTargets
 from .._training._training_set import make_training_set
 from ._base import BaseLatticeEstimator
+from ._halting import HaltingMixin
 from ._parameters import check_parameters
 from ._pruning import PruningMixin
 
 
-class LatticeClassifier(ClassifierMixin, PruningMixin, BaseLatticeEstimator):
+class LatticeClassifier(ClassifierMixin, PruningMixin, HaltingMixin, BaseLatticeEstimator):
     """Recurrent convolutional classifier that grows in breadth, depth and time as far as it pays.
 
     The network is a lattice of channels (breadth), layers (depth) and recurrent steps (time). Training pays for
@@ -159,7 +160,11 @@ class LatticeClassifier(ClassifierMixin, PruningMixin, BaseLatticeEstimator):
     resources_ : DataFrame
         Written by `prune`, and by `fit` with `keep`: layers, channels of each layer, steps, parameters,
         multiply-accumulates per image and accuracy (or the score asked for) on the images given, in the rows "before"
-        and "after".
+        and "after". `halt` adds the row "halted", with the means of steps and multiply-accumulates over its own images.
+    halting_ : dict
+        Written by `halt`: the "threshold" that the largest probability has to exceed; "keep", "confidence" (None where
+        there is no guarantee) and "n_images" that it was chosen with; and, on these images, "mean_steps" and "macs" per
+        image, "accuracy", and "accuracy_all_steps" without halting.
     device_ : str
         Where the lattice is.
 
@@ -293,10 +298,10 @@ class LatticeClassifier(ClassifierMixin, PruningMixin, BaseLatticeEstimator):
         -------
         ndarray of shape (n,)
         """
-        return self.target_form_.decode(self._collect(X, lambda output: output.log_probas.argmax(dim=1)))
+        return self.target_form_.decode(self._collect(X, lambda output: output.log_probas.argmax(dim=1), self._run()))
 
     def predict_proba(self, X):
-        """Probabilities of the classes: the mixture, over steps, of the answers after each.
+        """Probabilities of the classes: the mixture of the answers after each step, or, after `halt`, each step run.
 
         Parameters
         ----------
@@ -321,7 +326,7 @@ class LatticeClassifier(ClassifierMixin, PruningMixin, BaseLatticeEstimator):
         -------
         ndarray of shape (n, n_classes)
         """
-        return self.target_form_.of_classes(self._collect(X, lambda output: output.log_probas))
+        return self.target_form_.of_classes(self._collect(X, lambda output: output.log_probas, self._run()))
 
     def staged_predict_proba(self, X):
         """Probabilities of the classes after each step.

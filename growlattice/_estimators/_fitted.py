@@ -18,7 +18,7 @@ from .._training._trained import TrainedLattice
 from ._parameters import check_parameters, name_extra_costs
 
 MEASURED = "time_used_", "costs_"
-FITTED = "net_ input_form_ target_form_ n_features_in_ feature_names_in_ resources_".split() + list(MEASURED)
+FITTED = "net_ input_form_ target_form_ n_features_in_ feature_names_in_ resources_ halting_".split() + list(MEASURED)
 
 
 class FittedLattice(BaseEstimator):
@@ -241,6 +241,7 @@ class FittedLattice(BaseEstimator):
             costs=getattr(self, "costs_", None),
             time_used=getattr(self, "time_used_", None),
             resources=getattr(self, "resources_", None),
+            halting=getattr(self, "halting_", None),
             moments=self.net_.moments(),
         )
 
@@ -255,23 +256,36 @@ class FittedLattice(BaseEstimator):
         self.time_used_, self.costs_ = trained.time_used, trained.costs
         if trained.resources is not None:
             self.resources_ = trained.resources
+        if trained.halting is not None:
+            self.halting_ = trained.halting
 
     def _forget_fit(self, names=FITTED):
+        self._forget_halting()
         for name in names:
             vars(self).pop(name, None)
+
+    def _forget_halting(self):
+        """Take halting back, with what it wrote in `resources_`."""
+        if vars(self).pop("halting_", None) is None:
+            return
+        left = self.resources_.drop(index="halted")
+        if list(left.index) == ["before"]:  # prune did not write it
+            del self.resources_
+        else:
+            self.resources_ = left
 
     def _images(self, X):
         """X as images of the form that was learned."""
         return self.input_form_.read(X, self)
 
-    def _collect(self, X, read):
+    def _collect(self, X, read, run=None):
         """What `read` takes from the lattice's output on the images of a user's X, as an array."""
         check_is_fitted(self)
-        return self._collect_images(self._images(X), read)
+        return self._collect_images(self._images(X), read, run)
 
-    def _collect_images(self, images, read, lattice=None):
+    def _collect_images(self, images, read, run=None):
         with cpu_threads(self.n_threads):
-            return collect(lattice or self.lattice_, images, read, self.net_.conv_dtype)
+            return collect(self.lattice_, images, read, self.net_.conv_dtype, run)
 
     def _report(self, line):
         if self.verbose:

@@ -134,7 +134,7 @@ class PruningMixin:
         bisection; layers above an emptied one go too. That is done for every number of steps, from the first on, that
         meets the criterion, and the outcome with the fewest multiply-accumulates is kept. Then channels of the input
         convolution go: those that the first layer cannot tell apart, and more under the same criterion. Give images
-        that the final test does not use.
+        that the final test does not use. Prune before `halt`: what is left needs another threshold.
 
         Parameters
         ----------
@@ -164,7 +164,8 @@ class PruningMixin:
         Warns
         -----
         UserWarning
-            If the images are so few that the share that may be lost is less than one of them.
+            If the images are so few that the share that may be lost is less than one of them; or if `halt` was called
+            before, which is taken back.
 
         References
         ----------
@@ -178,6 +179,12 @@ class PruningMixin:
             )
         data, y = self._training_set(X, y, sample_weight, learn=False), self._check_y(y)
         with restored_on_error(self), gpu_memory(self.batch_size), cpu_threads(self.n_threads):
+            if hasattr(self, "halting_"):
+                warnings.warn(
+                    "prune takes back what halt did, for what is left needs another threshold. Call halt again.",
+                    stacklevel=2,
+                )
+                self._forget_halting()
             data = data.upload(self.lattice_.pixel_mean.device)
             if scoring is None:
                 name, chance = self.lattice_.task.score_name, self._chance()

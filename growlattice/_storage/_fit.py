@@ -56,6 +56,7 @@ def describe_trained(trained):
         "costs": as_json(trained.costs),
         "time_used": trained.time_used,
         "resources": as_json(trained.resources),
+        "halting": as_json(trained.halting),
     }
     return trained.lattice.state_dict() | moments, description
 
@@ -81,6 +82,7 @@ def read_trained(path, tensors, description):
             costs=from_json(description["costs"]),
             time_used=description["time_used"],
             resources=from_json(description["resources"]),
+            halting=from_json(description["halting"]),
             moments={name.removeprefix(MOMENTS): tensor for name, tensor in moments.items()},
         )
         _check_trained(trained)
@@ -151,6 +153,7 @@ def _check_trained(trained):
         "time_used": type(trained.time_used) is not (float if costs else type(None)),
         "costs": costs is not None and (set(costs) != COSTS or not all(type(cost) is float for cost in costs.values())),
         "resources": trained.resources is not None and not isinstance(trained.resources, pd.DataFrame),
+        "halting": trained.halting is not None and not _is_probability(trained.halting["threshold"]),
         "seed": type(trained.seed) is not int or not 0 <= trained.seed < 2**31,
         "history": not isinstance(history, list) or not all(isinstance(row, dict) for row in history),
     }
@@ -158,6 +161,10 @@ def _check_trained(trained):
         raise ValueError(f"{', '.join(name for name, bad in wrong.items() if bad)} cannot be so")
     if trained.target_form.n_outputs != trained.lattice.config["n_outputs"]:
         raise ValueError(f"{trained.target_form} is the form of other targets than the lattice was made for")
+
+
+def _is_probability(number):
+    return type(number) is float and 0 < number <= 1
 
 
 def _check_moments(trained):

@@ -52,7 +52,7 @@ def bytes_per_image(lattice, conv_dtype=None):
     return max(normalizing, image + max(first_drive * narrow, stepping)) + (read + answered) * wide
 
 
-def outputs(lattice, images, conv_dtype=None):
+def outputs(lattice, images, conv_dtype=None, run=None):
     """Yield the rows of each batch and the lattice's output on them, without noise and without gradients.
 
     A batch that the memory cannot hold is tried again at half its size, down to a single image.
@@ -64,11 +64,16 @@ def outputs(lattice, images, conv_dtype=None):
         A tensor is on the lattice's device already.
     conv_dtype : torch.dtype, default=None
         See :meth:`Lattice.forward`.
+    run : callable, default=None
+        Takes a lattice, a tensor of images and `conv_dtype`, and returns a named tuple of tensors whose first axes are
+        that of the images. By default the lattice is called.
 
     Yields
     ------
     slice, LatticeOutput
+        Or what `run` returns.
     """
+    run = run or _run_all_steps
     lattice.eval()
     device, start = lattice.pixel_mean.device, 0
     size = batch_size(len(images), _largest_batch(lattice, conv_dtype))
@@ -76,7 +81,7 @@ def outputs(lattice, images, conv_dtype=None):
         rows = slice(start, min(start + size, len(images)))
         try:
             with torch.no_grad():
-                output = lattice(_filled(images[rows], size, device), conv_dtype=conv_dtype)
+                output = run(lattice, _filled(images[rows], size, device), conv_dtype)
         except (RuntimeError, MemoryError) as error:
             if size == 1 or not _is_out_of_memory(error):
                 raise
@@ -98,22 +103,22 @@ def batch_size(n_images, largest):
     return min(2 ** (max(n_images, 1) - 1).bit_length(), largest)
 
 
-def collect(lattice, images, read, conv_dtype=None):
+def collect(lattice, images, read, conv_dtype=None, run=None):
     """What `read` takes from each output, over all images.
 
     Parameters
     ----------
-    lattice, images, conv_dtype
+    lattice, images, conv_dtype, run
         As for :func:`outputs`.
     read : callable
-        Takes a LatticeOutput and returns a tensor whose first axis is that of the images.
+        Takes an output and returns a tensor whose first axis is that of the images.
 
     Returns
     -------
     ndarray of shape (n_images, ...)
     """
     gathered, waiting = None, []  # a part is copied while the next batch computes
-    for rows, output in outputs(lattice, images, conv_dtype):
+    for rows, output in outputs(lattice, images, conv_dtype, run):
         waiting.append((rows, read(output)))
         if gathered is None:  # filled in place: kept parts would scatter over the heap and hold it
             part = waiting[0][1]
@@ -181,6 +186,10 @@ def _largest_batch(lattice, conv_dtype=None):
     budget = BUDGETS.get(lattice.pixel_mean.device.type, BUDGETS["cpu"])
     largest = int(budget // bytes_per_image(lattice, conv_dtype))
     return 2 ** (min(max(largest, 1), MOST_IMAGES).bit_length() - 1)
+
+
+def _run_all_steps(lattice, images, conv_dtype):
+    return lattice(images, conv_dtype=conv_dtype)
 
 
 def _filled(images, size, device):

@@ -27,7 +27,9 @@ class TrainedLattice:
     time_used : float, default=None
         In steps; None during training.
     resources : DataFrame, default=None
-        Written by `prune`.
+        Written by `prune` and `halt`.
+    halting : dict, default=None
+        Written by `halt`.
     moments : dict of str to tensor
         Of the optimizer; empty after training.
     """
@@ -40,4 +42,5 @@ class TrainedLattice:
     costs: dict | None = None
     time_used: float | None = None
     resources: pd.DataFrame | None = None
+    halting: dict | None = None
     moments: dict = field(default_factory=dict)

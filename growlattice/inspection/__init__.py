@@ -6,6 +6,7 @@ axes given or in new ones, and stores them in `ax_` and their figure in `figure_
 """
 
 from ._attribution import AttributionDisplay, attribution_entropy, attribution_map
+from ._halting import HaltingDisplay
 from ._magnitude import MagnitudeDisplay
 from ._occlusion import OcclusionDisplay, occlude
 from ._sweeps import ParetoDisplay, PressureGridDisplay
@@ -14,6 +15,7 @@ from ._time_used import ExtremesDisplay, TimeUsedDisplay
 __all__ = [
     "AttributionDisplay",
     "ExtremesDisplay",
+    "HaltingDisplay",
     "MagnitudeDisplay",
     "OcclusionDisplay",
     "ParetoDisplay",

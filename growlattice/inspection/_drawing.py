@@ -26,7 +26,7 @@ class Display:
 
         MagnitudeDisplay takes the option `vmax` and PressureGridDisplay `vmin` and `vmax`, the limits of the color
         scale, so that several displays can share one. ParetoDisplay takes ``line=False``, for a front of points without
-        a line.
+        a line, and HaltingDisplay ``x="macs"``, to draw against multiply-accumulates.
         """
         try:
             import matplotlib.pyplot as plt

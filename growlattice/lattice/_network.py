@@ -17,6 +17,7 @@ from torch.nn import functional
 from ._costs import REFERENCE_CHANNELS, REFERENCE_LAYERS, REFERENCE_STEPS
 from ._operations import add_normalized, convolve, convolve_together, divisive_normalization, standard_normal_like
 from ._resolution import layer_factors, layer_sizes, pool, upsample
+from ._state import LatticeState
 from ._tasks import TASKS
 
 SELECTOR_HIDDEN = 64
@@ -124,6 +125,24 @@ class Lattice(nn.Module):
         -------
         LatticeOutput
         """
+        state, activity = self.start(images, conv_dtype), []
+        for step in range(self.steps_left):
+            last = step == self.steps_left - 1
+            activity.append(self.step(state, noise, generator, bottom_up_only=last))
+        return self._read_out(torch.stack(activity, dim=1))  # (n_images, steps_left, channels of all layers)
+
+    def start(self, images, conv_dtype=None):
+        """What a run needs before its first step.
+
+        Parameters
+        ----------
+        images, conv_dtype
+            As for :meth:`forward`.
+
+        Returns
+        -------
+        LatticeState
+        """
         dtype = self.pixel_mean.dtype
         conv_dtype = conv_dtype or dtype
         kernels = self._cast_kernels(conv_dtype)
@@ -134,25 +153,90 @@ class Lattice(nn.Module):
         del below
         silence = {(h, w): torch.zeros_like(first_drive[:, :1, :h, :w]) for h, w in set(self.layer_sizes)}
         hidden = [silence[size] for size in self.layer_sizes[: len(self.bottom_up)]]
-        before, activity = None, []
-        for step in range(self.steps_left):
-            active, drives = [], []  # of each layer; results of its outgoing kernels, by their names
-            for layer in range(len(self.bottom_up)):
-                if layer:
-                    state = add_normalized(hidden[layer], drives[-1]["bottom_up", layer])
-                else:
-                    state = hidden[layer] + first_drive
-                if before is not None:
-                    state = add_normalized(state, self._recurrent_drive(before, layer))
-                if noise:
-                    state = state + noise * standard_normal_like(state, generator)
-                hidden[layer] = state
-                active.append(torch.relu(state))
-                outgoing = self._outgoing_kernels(layer, bottom_up_only=step == self.steps_left - 1)
-                drives.append(self._drive(active[-1].to(conv_dtype), layer, outgoing, kernels))
-            activity.append(torch.cat([layer.mean(dim=(2, 3)) for layer in active], dim=1))
-            before = drives
-        return self._read_out(torch.stack(activity, dim=1))  # (n_images, steps_left, channels of all layers)
+        return LatticeState(kernels, first_drive, hidden)
+
+    def step(self, state, noise=0.0, generator=None, bottom_up_only=False):
+        """Run one step, which changes the state.
+
+        Parameters
+        ----------
+        state : LatticeState
+        noise, generator
+            As for :meth:`forward`.
+        bottom_up_only : bool, default=False
+            Whether to leave out what the step after this one reads: this one is the last, or :meth:`drive_next` comes
+            before the next.
+
+        Returns
+        -------
+        tensor of shape (n_images, channels of all layers that are left)
+            The activity after the step, averaged over space.
+        """
+        active, drives = [], []  # of each layer; results of its outgoing kernels, by their names
+        for layer in range(len(self.bottom_up)):
+            if layer:
+                hidden = add_normalized(state.hidden[layer], drives[-1]["bottom_up", layer])
+            else:
+                hidden = state.hidden[layer] + state.first_drive
+            if state.drives is not None:
+                hidden = add_normalized(hidden, self._recurrent_drive(state.drives, layer))
+            if noise:
+                hidden = hidden + noise * standard_normal_like(hidden, generator)
+            state.hidden[layer] = hidden
+            active.append(torch.relu(hidden))
+            outgoing = self._outgoing_kernels(layer, recurrent=not bottom_up_only)
+            drives.append(self._drive(active[-1], layer, outgoing, state.kernels))
+        state.drives = drives
+        return torch.cat([layer.mean(dim=(2, 3)) for layer in active], dim=1)
+
+    def drive_next(self, state):
+        """Compute what the next step reads, after one with ``bottom_up_only=True``."""
+        state.drives = [
+            self._drive(torch.relu(hidden), layer, self._outgoing_kernels(layer, bottom_up=False), state.kernels)
+            for layer, hidden in enumerate(state.hidden)
+        ]
+
+    def read(self, activity):
+        """The output of all steps that are left or of the first of them, from the activity after each.
+
+        Scores are divided by their norm over all steps. Where only the first are there, it is taken to be what it would
+        be if the scores to come had the same mean square.
+
+        Parameters
+        ----------
+        activity : tensor of shape (n_images, n_run, channels of all layers that are left)
+
+        Returns
+        -------
+        LatticeOutput
+            Of these steps and the channels that are left: not in the logical form. Weights sum to 1 over the steps.
+        """
+        n_images, n_run, _ = activity.shape
+        with _without_autocast(activity.device.type):  # a caller's; here it would only lose precision
+            answers = self.task.step_answers(self.readout(activity))
+            if self.selector is not None:
+                scores = self.selector(activity).squeeze(2)
+            else:
+                scores = self.step_scores[:n_run].expand(n_images, -1)
+            return self._weigh(answers, activity, scores)
+
+    def first_steps(self, output, n_run):
+        """The output as it was after the first steps: as :meth:`read` gives it for them, in the logical form.
+
+        Parameters
+        ----------
+        output : LatticeOutput
+            Of this lattice.
+        n_run : int
+            Steps, from 1 to those that are left.
+
+        Returns
+        -------
+        LatticeOutput
+            Of `n_run` steps.
+        """
+        answers, _, activity, scores = (field[:, :n_run] for field in output)
+        return self._weigh(answers, activity, scores)
 
     def log_probas(self, images):
         """Log-probabilities of the classes, as one tensor: for captum and other tools that want a function of images.
@@ -195,8 +279,13 @@ class Lattice(nn.Module):
         """Channels of each layer that is left, from the first up."""
         return [convolution.out_channels for convolution in self.bottom_up]
 
-    def macs(self):
-        """Multiply-accumulates of one image: every convolution, readout and time selection, over all steps left.
+    def macs(self, n_steps=None):
+        """Multiply-accumulates of one image: every convolution, readout and time selection.
+
+        Parameters
+        ----------
+        n_steps : int, default=None
+            Steps to run; by default all that are left.
 
         Returns
         -------
@@ -207,7 +296,7 @@ class Lattice(nn.Module):
             pixels = [height * width for height, width in sizes[: len(kernels)]]
             return sum(n * kernel.weight.numel() for n, kernel in zip(pixels, kernels, strict=True))
 
-        sizes, steps = self.layer_sizes, self.steps_left
+        sizes, steps = self.layer_sizes, n_steps or self.steps_left
         convolved = of([self.input, self.bottom_up[0]], [self.config["image_shape"][1:], sizes[0]])
         convolved += steps * of(self.bottom_up[1:], sizes[1:])
         convolved += (steps - 1) * (of(self.lateral, sizes) + of(self.top_down, sizes[1:]))
@@ -278,15 +367,16 @@ class Lattice(nn.Module):
             for place, convolution in convolutions.items()
         }
 
-    def _outgoing_kernels(self, layer, bottom_up_only):
+    def _outgoing_kernels(self, layer, bottom_up=True, recurrent=True):
         """Names of the kernels that read a layer: bottom-up to the next, lateral, and top-down to the one below."""
-        above = [("bottom_up", layer + 1)] if layer + 1 < len(self.bottom_up) else []
-        if bottom_up_only:
+        above = [("bottom_up", layer + 1)] if bottom_up and layer + 1 < len(self.bottom_up) else []
+        if not recurrent:
             return above
         return [*above, ("lateral", layer), *([("top_down", layer - 1)] if layer else [])]
 
     def _drive(self, active, layer, outgoing, kernels):
         """Results of a layer's outgoing kernels, by their names."""
+        active = active.to(kernels["input"][0].dtype)
         above = ("bottom_up", layer + 1)
         if above in outgoing and self.factors[layer + 1] > 1:
             drive = convolve(pool(active, self.factors[layer + 1]), *kernels[above])
@@ -307,11 +397,7 @@ class Lattice(nn.Module):
     def _read_out(self, activity):
         """The output in the logical form, from the activity of the channels and steps that are left."""
         removed = self.n_steps - self.steps_left
-        with _without_autocast(activity.device.type):  # a caller's; here it would only lose precision
-            answers = self.task.step_answers(self.readout(activity))
-            scores = self.score_norm * functional.normalize(self._scores(activity), dim=1)
-            scale = self.temperature * (self.n_steps / REFERENCE_STEPS) ** 0.5  # as in time_selection_weights
-            log_weights = functional.log_softmax(scale * scores, dim=1)
+        answers, log_weights, activity, scores = self.read(activity)
         activity = self._spread(activity)
         if removed:
             repeated = answers[:, -1:].expand(-1, removed, -1)
@@ -321,11 +407,14 @@ class Lattice(nn.Module):
             activity = functional.pad(activity, (0, 0, 0, 0, 0, removed))
         return self.task.output(answers, log_weights, activity, scores)
 
-    def _scores(self, activity):
-        """Raw time-selection scores, of shape (n_images, steps_left)."""
-        if self.selector is not None:
-            return self.selector(activity).squeeze(2)
-        return self.step_scores.expand(len(activity), -1)
+    def _weigh(self, answers, activity, scores):
+        """The output of the first steps, with weights from their raw scores."""
+        norm, n_run = self.score_norm, scores.shape[1]
+        if n_run < self.steps_left:
+            norm = norm * (n_run / self.steps_left) ** 0.5
+        scores = norm * functional.normalize(scores, dim=1)
+        scale = self.temperature * (self.n_steps / REFERENCE_STEPS) ** 0.5  # as in time_selection_weights
+        return self.task.output(answers, functional.log_softmax(scale * scores, dim=1), activity, scores)
 
     def _spread(self, values):
         """Values of the channels left, on the last axis, as layers by channels with zeros for those removed."""

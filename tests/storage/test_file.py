@@ -88,8 +88,8 @@ def test_a_crash_while_saving_leaves_the_old_file(fitted, saved, monkeypatch):
 @pytest.mark.parametrize(
     "header, message",
     [
-        ({"format": "1"}, "its format version is '1', and this growlattice reads 4"),
-        ({"format": "2"}, "its format version is '2', and this growlattice reads 4"),
+        ({"format": "1"}, "its format version is '1', and this growlattice reads 5"),
+        ({"format": "2"}, "its format version is '2', and this growlattice reads 5"),
         ({"digest": "0"}, "its content is not what was written"),
         ({"description": "{"}, "its description is no JSON"),
         ({"description": "[" * 10**5}, "its description is no JSON"),

@@ -1,0 +1,65 @@
+"""Display of what stopping early costs and saves."""
+
+from ._drawing import Display, legend_above
+from ._inputs import fitted_attribute
+
+COLUMNS = ("rule", "threshold", "mean_steps", "macs", "accuracy")
+LABELS = {"mean_steps": "steps run, mean", "macs": "multiply-accumulates per image, mean"}
+
+
+class HaltingDisplay(Display):
+    """Accuracy against steps: images that stop by themselves, at every threshold, beside all at one number of steps.
+
+    Parameters
+    ----------
+    curve : DataFrame
+        What :meth:`growlattice.LatticeClassifier.halting_curve` returns.
+    threshold : float, default=None
+        Threshold to mark, such as ``halting_["threshold"]``.
+
+    Attributes
+    ----------
+    halted, trimmed : DataFrame
+        The rows of the two rules.
+    marked : Series
+        The row of the threshold that comes nearest to `threshold`, or None.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd
+    >>> rows = [("halted", 0.9, 1.5, 10.0, 0.98), ("trimmed", np.nan, 1.0, 7.0, 0.9)]
+    >>> curve = pd.DataFrame(rows, columns=["rule", "threshold", "mean_steps", "macs", "accuracy"])
+    >>> float(HaltingDisplay(curve, threshold=0.9).marked["mean_steps"])
+    1.5
+    """
+
+    def __init__(self, curve, threshold=None):
+        missing = [name for name in COLUMNS if name not in curve]
+        if missing:
+            raise ValueError(f"curve lacks the columns {missing}. Give what LatticeClassifier.halting_curve returns.")
+        self.curve, self.threshold, self.marked = curve, threshold, None
+        self.halted, self.trimmed = (curve[curve["rule"] == rule] for rule in ("halted", "trimmed"))
+        if threshold is not None:
+            self.marked = self.halted.loc[(self.halted["threshold"] - threshold).abs().idxmin()]
+
+    @classmethod
+    def from_estimator(cls, estimator, X, y, *, ax=None, x="mean_steps"):
+        """Draw what stopping early comes to on images X with labels y; the threshold of `halt` is marked if there is
+        one."""
+        curve = fitted_attribute(estimator, "halting_curve")(X, y)
+        return cls(curve, getattr(estimator, "halting_", {}).get("threshold")).plot(ax, x=x)
+
+    @classmethod
+    def from_frame(cls, curve, threshold=None, *, ax=None, x="mean_steps"):
+        """Draw a curve that is already computed; the parameters are those of the class."""
+        return cls(curve, threshold).plot(ax, x=x)
+
+    def _draw(self, ax, x="mean_steps"):
+        if x not in LABELS:
+            raise ValueError(f"x={x!r} must be one of {list(LABELS)}.")
+        ax.plot(self.halted[x], self.halted["accuracy"], "-", color="tab:red", label="each image until it is sure")
+        ax.plot(self.trimmed[x], self.trimmed["accuracy"], "o--", color="0.4", label="all images as long")
+        if self.marked is not None:
+            ax.plot(self.marked[x], self.marked["accuracy"], "D", color="tab:red", label="the threshold chosen")
+        ax.set(xlabel=LABELS[x], ylabel="accuracy")
+        legend_above(ax)
