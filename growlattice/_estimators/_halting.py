@@ -29,7 +29,7 @@ class HaltingMixin:
         ``chance + keep * (accuracy - chance)`` with a chance of one over the number of classes, on the images given.
         Give images that neither training nor the final test uses. From then on `predict`, `predict_proba` and
         `predict_log_proba` stop early; `staged_predict_proba`, `time_weights` and `time_used` are of all steps still.
-        `fit`, `partial_fit` and `prune` take halting back, since another lattice needs another threshold.
+        `fit`, `partial_fit`, `prune` and `relax` take halting back, since another lattice needs another threshold.
 
         Parameters
         ----------

@@ -29,7 +29,7 @@ def prune_lattice(lattice, is_enough, norms_of, moment_of, trim_steps, report):
 
     Steps and channels are chosen together, because whichever went first would use up all the accuracy that can be
     spared: a lattice under a time pressure has steps that it hardly needs, and one under pressures of breadth and depth
-    such channels. Input channels go last.
+    such channels. For the number of steps that does best, input channels are weighed against channels in the same way.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def prune_lattice(lattice, is_enough, norms_of, moment_of, trim_steps, report):
     -------
     Lattice
     """
-    cheapest = compact(lattice, search_mask(lattice, is_enough, report))
+    wide, cheapest = lattice, compact(lattice, search_mask(lattice, is_enough, report))
     fewer_steps = range(1, lattice.steps_left) if trim_steps else []
     norms = norms_of(lattice) if fewer_steps else None
     for steps in fewer_steps:
@@ -59,8 +59,17 @@ def prune_lattice(lattice, is_enough, norms_of, moment_of, trim_steps, report):
         report(f"{steps} of {lattice.steps_left} steps are {_verdict(enough)}")
         if enough:
             narrower = compact(shorter, search_mask(shorter, is_enough, report))
-            cheapest = min(cheapest, narrower, key=Lattice.macs)
-    return narrow_input(cheapest, is_enough, moment_of, report)
+            if narrower.macs() < cheapest.macs():
+                wide, cheapest = shorter, narrower
+    candidates = [narrow_input(cheapest, is_enough, moment_of, report)]
+    n_inputs = narrow_input(wide, is_enough, moment_of, report).inputs_left
+    moment = moment_of(wide)
+    while n_inputs < input_rank(wide):  # from the fewest on, twice as many each time
+        narrower = cut_input(wide, n_inputs, moment)
+        if is_enough(narrower):
+            candidates.append(compact(narrower, search_mask(narrower, is_enough, report)))
+        n_inputs *= 2
+    return min(candidates, key=Lattice.macs)
 
 
 def search_mask(lattice, is_enough, report):
