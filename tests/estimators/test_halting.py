@@ -118,7 +118,7 @@ def test_class_weights_count_as_in_fit(fitted, digits):
 
 def test_string_labels_and_a_single_class(digits):
     X, y = digits[0][:60], np.array(["even", "odd"])[digits[2][:60] % 2]
-    clf = LatticeClassifier(max_channels=2, max_layers=1, max_epochs=2, random_state=0).fit(X, y)
+    clf = LatticeClassifier(max_channels=4, max_layers=1, max_epochs=8, random_state=0).fit(X, y)
     assert set(clf.halt(X, y, keep=0.5).predict(X)) <= {"even", "odd"}
     one = LatticeClassifier(max_channels=2, max_layers=1, max_epochs=1, random_state=0).fit(X, np.ones(60))
     assert (one.halt(X, np.ones(60)).predict_proba(X) == 1).all()
