@@ -12,21 +12,24 @@ import pandas as pd
 from sklearn.pipeline import Pipeline
 
 
-def resource_scorers(keep=0.98):
+def resource_scorers(keep=0.98, score="accuracy"):
     """Scorers for the `scoring` of GridSearchCV and its kin, all on held-out images.
 
     Parameters
     ----------
     keep : float, default=0.98
-        Share of the accuracy above chance that pruning and halting must keep.
+        Share of the score above chance that pruning and halting must keep.
+    score : str, default="accuracy"
+        What to call the estimator's score. Give "r2" for a regressor.
 
     Returns
     -------
     dict of str to callable
-        "accuracy" and "time_used" (steps) of the fitted lattice as it is; "steps_run", the mean over images, of a copy
-        that halts as the estimator does, or else as the images say; "accuracy_pruned", "channels_used", "layers_used"
-        and "macs_per_image" of a copy that is pruned on the images, once for all four. The estimator, which may be a
-        pipeline that ends in a lattice, stays as it is. A lattice that is not above chance counts in full.
+        "accuracy", or the name given, and "time_used" (steps) of the fitted lattice as it is; "steps_run", the mean
+        over images, of a copy that halts as the estimator does, or else as the images say (a regressor runs all steps);
+        "accuracy_pruned", "channels_used", "layers_used" and "macs_per_image" of a copy that is pruned on the images,
+        once for all four. The estimator, which may be a pipeline that ends in a lattice, stays as it is. A lattice that
+        is not above chance counts in full.
 
     See Also
     --------
@@ -34,8 +37,8 @@ def resource_scorers(keep=0.98):
 
     Notes
     -----
-    Resources are given as they are, not negated: of these scores, scikit-learn ranks only the accuracy the right way
-    round.
+    Resources are given as they are, not negated: of these scores, scikit-learn ranks only accuracy, or R2, the right
+    way round.
 
     Examples
     --------
@@ -44,10 +47,10 @@ def resource_scorers(keep=0.98):
     """
     pruned = _PrunedCopy(keep)
     return {
-        "accuracy": _accuracy,
+        score: _score,
         "time_used": _time_used,
         "steps_run": partial(_steps_run, keep),
-        "accuracy_pruned": partial(_accuracy_after_pruning, pruned),
+        f"{score}_pruned": partial(_score_after_pruning, pruned),
         **{
             name: partial(_left_after_pruning, pruned, name)
             for name in ("channels_used", "layers_used", "macs_per_image")
@@ -149,7 +152,7 @@ class _PrunedCopy:
         self.__init__(**state)
 
 
-def _accuracy(estimator, X, y):
+def _score(estimator, X, y):
     return estimator.score(X, y)
 
 
@@ -160,6 +163,8 @@ def _time_used(estimator, X, y):
 
 def _steps_run(keep, estimator, X, y):
     classifier, X = _classifier_and_input(estimator, X)
+    if not hasattr(classifier, "halt"):
+        return float(classifier.lattice_.steps_left)
     if not hasattr(classifier, "halting_"):
         classifier = copy.copy(classifier)
         with _on_few_images():
@@ -184,7 +189,7 @@ def _left_after_pruning(pruned, name, estimator, X, y):
     return getattr(pruned(classifier, images, y), f"{name}_")
 
 
-def _accuracy_after_pruning(pruned, estimator, X, y):
+def _score_after_pruning(pruned, estimator, X, y):
     classifier, images = _classifier_and_input(estimator, X)
     return pruned(classifier, images, y).score(images, y)
 

@@ -15,11 +15,13 @@ def fresh_lattice(
     time_selection="adaptive",
     shape=(2, 4, 3),
     downsample=1,
+    task="classification",
     seed=0,
 ):
     return Lattice(
         shape,
         4,
+        task=task,
         n_channels=n_channels,
         n_layers=n_layers,
         n_steps=n_steps,

@@ -64,7 +64,9 @@ def softmax(logits):
     return np.array([value / sum(exponentials) for value in exponentials])
 
 
-def forward(weights, image, n_layers, n_steps, temperature, noise=None, drop=(), bound=None, factors=None):
+def forward(
+    weights, image, n_layers, n_steps, temperature, noise=None, drop=(), bound=None, factors=None, answer=softmax
+):
     """Time-selection weights (n_steps,), step probabilities (n_steps, n_classes), their mixture, and the activity.
 
     Parameters
@@ -80,6 +82,8 @@ def forward(weights, image, n_layers, n_steps, temperature, noise=None, drop=(),
         Steps before any were removed; by default n_steps.
     factors : sequence of int, default=None
         By which each layer's maps are smaller than those below; by default 1.
+    answer : callable
+        What becomes of the readout: softmax, or for numbers nothing.
 
     Returns
     -------
@@ -117,7 +121,7 @@ def forward(weights, image, n_layers, n_steps, temperature, noise=None, drop=(),
         readout = weights["readout.weight"].copy()
         if "top_layer" in drop:
             readout[:, -len(u) :] = 0
-        step_probas.append(softmax(readout @ z + weights["readout.bias"]))
+        step_probas.append(answer(readout @ z + weights["readout.bias"]))
         if "selector.0.weight" in weights:
             inner = np.maximum(weights["selector.0.weight"] @ z + weights["selector.0.bias"], 0)
             scores.append(float(weights["selector.2.weight"][0] @ inner + weights["selector.2.bias"][0]))
@@ -172,3 +176,11 @@ def depth_cost(magnitude, position_power):
 
 def time_cost(weights):
     return sum(s * t / T0 for row in weights for t, s in enumerate(row, start=1)) / len(weights)
+
+
+def squared_error_cost(values, targets):
+    """Over images and outputs, of targets whose variance is 1."""
+    total = 0.0
+    for value, target in zip(values, targets, strict=True):
+        total += sum((v - t) ** 2 for v, t in zip(value, target, strict=True)) / len(target)
+    return total / len(values)

@@ -55,14 +55,15 @@ class BaseLatticeEstimator(CallbackSupportMixin, FittedLattice):
         X : array-like, DataFrame or list of images
             Rows of numbers, of shape (n, features); images, of shape (n, height, width), (n, height, width, channels)
             or (n, channels, height, width) with 1, 3 or 4 channels; or a list or column of PIL images or of paths.
-        y : array-like of shape (n,)
-            Labels of any kind that scikit-learn takes.
+        y : array-like of shape (n,) or (n, n_outputs)
+            What to answer: for a classifier, labels of any kind that scikit-learn takes, one for each image; for a
+            regressor, numbers.
         sample_weight : array-like of shape (n,), default=None
             Weights of the images, not negative. A weight of 0 leaves an image out. Up to 1,000 images, a weight of 2 is
             exactly the image twice; above that, it is so on average.
         X_val, y_val : array-like, default=None
-            Images and labels to measure the lattice on after each epoch. `history_` then has the columns `valid_error`
-            and `valid_accuracy`, which callbacks can monitor. They change nothing else.
+            Images and answers to measure the lattice on after each epoch. `history_` then has the columns `valid_error`
+            and `valid_accuracy` or, of a regressor, `valid_r2`, which callbacks can monitor. They change nothing else.
 
         Returns
         -------
@@ -96,7 +97,7 @@ class BaseLatticeEstimator(CallbackSupportMixin, FittedLattice):
             else:
                 self.net_ = self._net_of(self._trained(lattice=copy.deepcopy(self.lattice_)))
             self._check_monitors(validated=False)
-            data, done = data.upload(self.lattice_.pixel_mean.device), len(self.net_.history)
+            data, done = self._upload(data), len(self.net_.history)
             self._train(data, None, range(done, done + 1), max(self.max_epochs, 1), decay=False, trim_steps=False)
             self._describe(data)
         return self
@@ -133,8 +134,7 @@ class BaseLatticeEstimator(CallbackSupportMixin, FittedLattice):
             start = replace(self._trained(lattice=copy.deepcopy(self.lattice_)), moments={})
             self.net_ = self._net_of(start)
             self._check_monitors(validation is not None)
-            device = self.lattice_.pixel_mean.device
-            data, validation = data.upload(device), validation and validation.upload(device)
+            data, validation = self._upload(data), validation and self._upload(validation)
             self._train(data, validation, range(epochs), epochs, relaxing=True)
             self._describe(data)
             self.net_.initialize_optimizer()
@@ -160,8 +160,7 @@ class BaseLatticeEstimator(CallbackSupportMixin, FittedLattice):
         else:
             self.net_ = self._make_net(self._make_lattice(data, seed) if start is None else start, seed)
         self._check_monitors(validation is not None)
-        device, n_images = self.lattice_.pixel_mean.device, len(data)
-        data, validation = data.upload(device), validation and validation.upload(device)
+        n_images, data, validation = len(data), self._upload(data), validation and self._upload(validation)
         checkpoints = None if deciding_callbacks(self.callbacks) else entry
         train = partial(self._train, data, validation, epoch_context=epoch_context, checkpoints=checkpoints)
         done = len(self.net_.history)

@@ -4,13 +4,14 @@ import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.dummy import DummyClassifier
 from sklearn.utils import assert_all_finite, column_or_1d
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 
 from .._training._target_form import ClassTargets
 from .._training._training_set import make_training_set
 from ._base import BaseLatticeEstimator
 from ._halting import HaltingMixin
-from ._parameters import check_parameters
+from ._parameters import CONSTRAINTS, check_parameters
 from ._pruning import PruningMixin
 
 
@@ -186,6 +187,7 @@ class LatticeClassifier(ClassifierMixin, PruningMixin, HaltingMixin, BaseLattice
 
     _task = "classification"
     _baseline = DummyClassifier
+    _parameter_constraints = CONSTRAINTS | {"class_weight": [StrOptions({"balanced"}), dict, None]}
 
     def __init__(
         self,

@@ -9,7 +9,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 from skorch.history import History
 
-from .._storage._file import other_errors_as_unusable, pack, read, unpack, write
+from .._storage._file import other_errors_as_unusable, pack, read, unpack, unusable, write
 from .._storage._fit import describe_params, describe_trained, read_params, read_trained
 from .._training._device import PRECISIONS, choose_device, choose_precision, cpu_threads
 from .._training._inference import collect
@@ -100,6 +100,9 @@ class FittedLattice(BaseEstimator):
         choose_device(device)
         tensors, description = read(path)
         trained = read_trained(path, tensors, description)
+        task = trained.lattice.config["task"]
+        if task != cls._task:
+            raise unusable(path, f"it holds a lattice for {task}, and {cls.__name__} is for {cls._task}")
         with other_errors_as_unusable(path):
             estimator = cls(**read_params(description) | {"device": device})
             check_parameters(estimator)
@@ -277,6 +280,11 @@ class FittedLattice(BaseEstimator):
     def _images(self, X):
         """X as images of the form that was learned."""
         return self.input_form_.read(X, self)
+
+    def _upload(self, data):
+        """A training set on the device of the lattice, with targets in its precision."""
+        place = self.lattice_.pixel_mean
+        return data.upload(place.device, place.dtype)
 
     def _collect(self, X, read, run=None):
         """What `read` takes from the lattice's output on the images of a user's X, as an array."""

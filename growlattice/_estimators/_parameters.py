@@ -26,7 +26,6 @@ CONSTRAINTS = {
     "downsample": [*COUNT, *SEQUENCE],
     "time_selection": [StrOptions({"adaptive", "fixed"})],
     "compact_every": [*COUNT, None],
-    "class_weight": [StrOptions({"balanced"}), dict, None],
     "image_shape": [*SEQUENCE, None],
     "image_size": [*COUNT, *SEQUENCE, None],
     "augment": [callable, None],

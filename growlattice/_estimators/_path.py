@@ -43,7 +43,7 @@ def pressure_path(
 
     Parameters
     ----------
-    estimator : LatticeClassifier
+    estimator : LatticeClassifier or LatticeRegressor
         Not fitted; its parameters count. It stays as it is.
     X, y, X_val, y_val
         Images and targets to train on, and to measure accuracy on, as in `fit`.
@@ -101,7 +101,9 @@ def pressure_path(
     (160,)
     """
     if not isinstance(estimator, BaseLatticeEstimator):
-        raise ValueError(f"estimator={estimator!r} is no estimator of growlattice. Give a LatticeClassifier.")
+        raise ValueError(
+            f"estimator={estimator!r} is no estimator of growlattice. Give a LatticeClassifier or LatticeRegressor."
+        )
     prices = _check_prices(pressures, estimator)
     keeps = _check_keeps(keeps)
     for name, value in {"step_epochs": step_epochs, "relax_epochs": relax_epochs}.items():

@@ -11,6 +11,7 @@ from numbers import Real
 
 import numpy as np
 import pandas as pd
+from sklearn.base import is_classifier
 from sklearn.metrics import check_scoring
 from sklearn.utils.validation import check_is_fitted
 
@@ -135,28 +136,29 @@ class PruningMixin:
     """Pruning as a method of an estimator."""
 
     def prune(self, X, y, keep=0.98, sample_weight=None, scoring=None, *, trim_steps=True):
-        """Remove the channels, layers, trailing steps and input channels that accuracy on some images does not need.
+        """Remove the channels, layers, trailing steps and input channels that the score on some images does not need.
 
-        What is left is the smallest sub-network that keeps the share `keep` of the accuracy above chance,
-        ``chance + keep * (accuracy - chance)`` with a chance of one over the number of classes, without any
-        fine-tuning. A channel survives if its magnitude exceeds one threshold, the same for all layers, found by
-        bisection; layers above an emptied one go too. That is done for every number of steps, from the first on, that
-        meets the criterion, and the outcome with the fewest multiply-accumulates is kept. Then channels of the input
-        convolution go: those that the first layer cannot tell apart, and more under the same criterion. Give images
-        that the final test does not use. Prune before `halt`: what is left needs another threshold.
+        What is left is the smallest sub-network that keeps the share `keep` of the score above chance,
+        ``chance + keep * (score - chance)``, without any fine-tuning. Of a classifier that is the accuracy, with a
+        chance of one over the number of classes; of a regressor R2, with a chance of 0, which is predicting the mean.
+        A channel survives if its magnitude exceeds one threshold, the same for all layers, found by bisection; layers
+        above an emptied one go too. That is done for every number of steps, from the first on, that meets the
+        criterion, and the outcome with the fewest multiply-accumulates is kept. Then channels of the input convolution
+        go: those that the first layer cannot tell apart, and more under the same criterion. Give images that the final
+        test does not use. Prune before `halt`: what is left needs another threshold.
 
         Parameters
         ----------
         X, y
-            Images and labels, as in `fit`.
+            Images and what to answer, as in `fit`.
         keep : float, default=0.98
-            Share of the accuracy above chance to keep, from 0 to 1.
+            Share of the score above chance to keep, from 0 to 1.
         sample_weight : array-like of shape (n,), default=None
-            Weights of the images in the accuracy. `class_weight` counts too, as it does in `fit`.
+            Weights of the images in the score. A classifier's `class_weight` counts too, as it does in `fit`.
         scoring : str or callable, default=None
-            What to keep instead of that accuracy: a scorer of scikit-learn's. Its chance level is the score of a
-            classifier that knows nothing but how often each class comes. It gets `sample_weight` if that is given, and
-            `class_weight` does not count.
+            What to keep instead of that score: a scorer of scikit-learn's. Its chance level is the score of a model
+            that knows nothing but how often each class comes or, of numbers, their mean. It gets `sample_weight` if
+            that is given, and `class_weight` does not count.
         trim_steps : bool, default=True
             Whether to remove steps. The ratios between the time-selection weights of those left stay the same.
 
@@ -168,13 +170,13 @@ class PruningMixin:
         Raises
         ------
         ValueError
-            If the accuracy on X is not above chance, so that there is nothing to keep.
+            If the score on X is not above chance, so that there is nothing to keep.
 
         Warns
         -----
         UserWarning
-            If the images are so few that the share that may be lost is less than one of them; or if `halt` was called
-            before, which is taken back.
+            If a classifier's images are so few that the share that may be lost is less than one of them; or if `halt`
+            was called before, which is taken back.
 
         References
         ----------
@@ -184,7 +186,7 @@ class PruningMixin:
         check_parameters(self)
         if not (isinstance(keep, Real) and 0 <= keep <= 1):
             raise ValueError(
-                f"keep={keep!r} must be a number from 0 to 1: the share of the accuracy above chance to keep."
+                f"keep={keep!r} must be a number from 0 to 1: the share of the score above chance to keep."
             )
         data, y = self._training_set(X, y, sample_weight, learn=False), self._check_y(y)
         with restored_on_error(self), gpu_memory(self.batch_size), cpu_threads(self.n_threads):
@@ -194,7 +196,7 @@ class PruningMixin:
                     stacklevel=2,
                 )
                 self._forget_halting()
-            data = data.upload(self.lattice_.pixel_mean.device)
+            data = self._upload(data)
             if scoring is None:
                 name, chance = self.lattice_.task.score_name, self._chance()
 
@@ -215,7 +217,7 @@ class PruningMixin:
                     f"The {name} on the images given is {before:.3f}, not above the chance level of {chance:.3f}. "
                     "Train the lattice further, or check that X and y belong to the task it was fitted on."
                 )
-            if scoring is None and 0 < (1 - keep) * (before - chance) * len(data) < 1:
+            if scoring is None and is_classifier(self) and 0 < (1 - keep) * (before - chance) * len(data) < 1:
                 warnings.warn(
                     f"keep={keep} of an accuracy of {before:.3f} on {len(data)} images leaves less than one image to "
                     "lose, so the criterion is as strict as keep=1. Give more images, or a lower keep.",
@@ -229,7 +231,6 @@ class PruningMixin:
         """Prune to the share `keep` of the score on the training images, if that is asked for and possible."""
         if self.keep is None:
             return
-
         name, chance = self.lattice_.task.score_name, self._chance()
 
         def score(lattice):

@@ -11,7 +11,9 @@ from .._storage._fit import LOCAL, read_params
 from .._storage._json import from_json
 from .._storage._memory import FINISHED
 from ._classifier import LatticeClassifier
+from ._regressor import LatticeRegressor
 
+ESTIMATORS = {"classification": LatticeClassifier, "regression": LatticeRegressor}
 COLUMNS = (
     "seed error breadth depth time time_used accuracy channels_used layers_used n_parameters macs_per_image n_images "
     "n_epochs seconds finished trained_on version code path load"
@@ -33,12 +35,12 @@ def read_sweep(folder):
     -------
     DataFrame
         A row for each finished fit, in the order in which they finished. Columns: the parameters; `seed`; on the
-        training images, `accuracy` in the last epoch, while training, and after it the costs `error`, `breadth`,
-        `depth` and `time`, and `time_used` in steps; the resources before pruning, `channels_used`, `layers_used`,
-        `n_parameters` and `macs_per_image`; `n_images`, `n_epochs`, `seconds` of training, `finished` (UTC) and
-        `trained_on`; the `version` of growlattice and a digest of its numerical `code` that trained it, for fits of
-        different code are not comparable; the `path` of the file; and `load`, which takes a device and returns the
-        model.
+        training images, `accuracy` (`r2` of regressors) in the last epoch, while training, and after it the costs
+        `error`, `breadth`, `depth` and `time`, and `time_used` in steps; the resources before pruning,
+        `channels_used`, `layers_used`, `n_parameters` and `macs_per_image`; `n_images`, `n_epochs`, `seconds` of
+        training, `finished` (UTC) and `trained_on`; the `version` of growlattice and a digest of its numerical `code`
+        that trained it, for fits of different code are not comparable; the `path` of the file; and `load`, which takes
+        a device and returns the model.
 
     Raises
     ------
@@ -83,7 +85,7 @@ def read_sweep(folder):
 def _row(path):
     description = read_description(path)
     try:
-        record = from_json(description["record"])
+        record, config = from_json(description["record"]), from_json(description["config"])
         return {
             **read_params(description),
             "seed": description["seed"],
@@ -94,7 +96,7 @@ def _row(path):
             "version": description["version"],
             "code": description["code"],
             "path": path,
-            "load": partial(LatticeClassifier.load, path),
+            "load": partial(ESTIMATORS[config["task"]].load, path),
         }
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise unusable(path, f"it has no record of a fit ({type(error).__name__}: {error})") from error

@@ -140,7 +140,7 @@ class OtherFormat(UnusableFile):
 
 
 def unusable(path, why, kind=UnusableFile):
-    return kind(f"Cannot load {os.fspath(path)!r}: {why}. Give a file that LatticeClassifier.save wrote.")
+    return kind(f"Cannot load {os.fspath(path)!r}: {why}. Give a file that an estimator's save wrote.")
 
 
 @contextmanager

@@ -126,7 +126,7 @@ def _read_lattice(path, tensors, config):
 
 
 def _check_config(config):
-    """Raise a TypeError unless the configuration is one that LatticeClassifier makes."""
+    """Raise a TypeError unless the configuration is one that the estimators make."""
     sizes = ("n_outputs", "n_channels", "n_layers", "n_steps", "kernel_size")
     sound = (
         all(type(config[name]) is int and config[name] > 0 for name in sizes)

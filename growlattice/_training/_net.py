@@ -15,13 +15,16 @@ from skorch.callbacks import LRScheduler
 from ..lattice import breadth_cost, depth_cost, time_cost
 from ..lattice._costs import REFERENCE_CHANNELS, REFERENCE_LAYERS, REFERENCE_STEPS, weighted_mean
 from ..lattice._surgery import cut_state, cut_tensors, drop_unreachable_layers, score_norms
+from ..lattice._tasks import TASKS
 from ._callbacks import default_callbacks
 from ._device import PRECISIONS, choose_precision
 from ._inference import measure
 
 RATE_POWER, MOST_RATE, WARM_UP = 0.75, 16.0, 0.1
 PASSES = 3  # forward, and backward for twice as much
-LOWER_IS_BETTER = {"train_loss": True, "error": True, "accuracy": False, "valid_error": True, "valid_accuracy": False}
+LOWER_IS_BETTER = dict.fromkeys(("train_loss", "error", "valid_error"), True) | {
+    f"{measured_on}{task.score_name}": False for measured_on in ("", "valid_") for task in TASKS.values()
+}
 
 
 def ramp(progress, start, end):

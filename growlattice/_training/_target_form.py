@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+ROUNDING = 1e-12  # of the mean of equal numbers, as a share of it
+
 
 @dataclass(frozen=True)
 class ClassTargets:
@@ -51,4 +53,57 @@ class ClassTargets:
             raise ValueError(f"no labels have the form {self}")
 
 
-TARGET_FORMS = {"classification": ClassTargets}
+@dataclass(frozen=True)
+class NumberTargets:
+    """Numbers, which the lattice knows by how far they are from their mean, in standard deviations.
+
+    Attributes
+    ----------
+    mean, std : ndarray of float64 of shape (n_outputs,)
+        Weighted, over the training images; the deviation of an output that is always the same is given as 1.
+    one_axis : bool
+        Whether y has the shape (n,), and not (n, n_outputs).
+    """
+
+    mean: np.ndarray
+    std: np.ndarray
+    one_axis: bool
+
+    @classmethod
+    def learn(cls, y, sample_weight, one_axis):
+        """The form of numbers y, of shape (n, n_outputs), with weights or None."""
+        mean = np.average(y, axis=0, weights=sample_weight)
+        largest = np.abs(y - mean).max(axis=0)  # so that neither huge nor tiny deviations are lost when squared
+        scale = np.where(largest > 0, largest, 1.0)
+        std = scale * np.sqrt(np.average(((y - mean) / scale) ** 2, axis=0, weights=sample_weight))
+        return cls(mean, np.where(std > ROUNDING * np.abs(mean), std, 1.0), one_axis)
+
+    @property
+    def n_outputs(self):
+        return len(self.mean)
+
+    def encode(self, y):
+        """Standardized numbers, of shape (n, n_outputs)."""
+        if y.shape[1] != self.n_outputs:
+            raise ValueError(
+                f"y has {y.shape[1]} columns, but the lattice was made for {self.n_outputs}. Give as many as in the "
+                "first call, or fit with warm_start=False."
+            )
+        return (y - self.mean) / self.std
+
+    def decode(self, values):
+        """Numbers in the units and the shape of y, in float64."""
+        numbers = self.mean + self.std * values.astype(np.float64)
+        return numbers[:, 0] if self.one_axis else numbers
+
+    def check(self):
+        """Raise a ValueError unless this is a form that some y can have, as what comes from a file may not be."""
+        sound = type(self.one_axis) is bool and not (self.one_axis and len(self.mean) > 1)
+        for numbers in (self.mean, self.std):
+            sound = sound and isinstance(numbers, np.ndarray) and numbers.dtype == np.float64
+            sound = sound and len(numbers) == len(self.mean) > 0 and np.isfinite(numbers).all()
+        if not sound or not (self.std > 0).all():
+            raise ValueError(f"no numbers have the form {self}")
+
+
+TARGET_FORMS = {"classification": ClassTargets, "regression": NumberTargets}

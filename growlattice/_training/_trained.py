@@ -6,7 +6,7 @@ import pandas as pd
 
 from ..lattice import Lattice
 from ._input_form import InputForm
-from ._target_form import ClassTargets
+from ._target_form import ClassTargets, NumberTargets
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class TrainedLattice:
     ----------
     lattice : Lattice
     form : InputForm
-    target_form : ClassTargets
+    target_form : ClassTargets or NumberTargets
     seed : int
         Of shuffling, noise and augmentation.
     history : list of dict
@@ -36,7 +36,7 @@ class TrainedLattice:
 
     lattice: Lattice
     form: InputForm
-    target_form: ClassTargets
+    target_form: ClassTargets | NumberTargets
     seed: int
     history: list
     costs: dict | None = None

@@ -22,8 +22,8 @@ class TrainingSet:
     Attributes
     ----------
     images : ndarray or tensor of shape (n_images, n_channels, height, width)
-    targets : ndarray or tensor of shape (n_images,)
-        Indices into the classes.
+    targets : ndarray or tensor of shape (n_images,) or (n_images, n_outputs)
+        Indices into the classes, or numbers.
     sample_weight : ndarray or tensor of shape (n_images,), default=None
         None where all images count the same.
     """
@@ -35,16 +35,17 @@ class TrainingSet:
     def __len__(self):
         return len(self.images)
 
-    def upload(self, device):
-        """The same as tensors on a device, weights scaled to 1 on average.
+    def upload(self, device, dtype=torch.float32):
+        """The same as tensors on a device, weights scaled to 1 on average, and targets that are numbers of a dtype.
 
         On the CPU the images stay the caller's array, whose rows are copied batch by batch.
         """
-        weight = self.sample_weight
+        weight, targets = self.sample_weight, torch.from_numpy(self.targets)
         if weight is not None:
             weight = torch.from_numpy(weight / weight.mean()).float().to(device)
+        targets = targets.to(dtype) if targets.is_floating_point() else targets
         images = self.images if device.type == "cpu" else upload(self.images, device)
-        return TrainingSet(images, torch.from_numpy(self.targets).to(device), weight)
+        return TrainingSet(images, targets.to(device), weight)
 
 
 def make_training_set(images, targets, sample_weight, classes=None, class_weight=None):

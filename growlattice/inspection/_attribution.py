@@ -46,6 +46,8 @@ def attribution_map(estimator, X, y=None, *, patch_size=None, fill=None):
     ------
     ValueError
         If y holds a class that the estimator does not know, and as :func:`occlude`.
+    TypeError
+        If the estimator gives no probabilities, as a regressor.
 
     References
     ----------
@@ -60,6 +62,11 @@ def attribution_map(estimator, X, y=None, *, patch_size=None, fill=None):
     >>> attribution_map(clf, digits.images[:5]).shape
     (5, 8, 8)
     """
+    if not hasattr(estimator, "predict_proba"):
+        raise TypeError(
+            f"{type(estimator).__name__} has no predict_proba, and attribution is to the probability of a class. "
+            "Give a classifier."
+        )
     X = checked_images(X)
     pixels = as_channels_first(X)
     n_images, _, height, width = pixels.shape

@@ -28,7 +28,7 @@ def fitted_attribute(estimator, name):
     check_is_fitted(estimator)
     if not hasattr(estimator, name):
         raise TypeError(
-            f"{type(estimator).__name__} has no {name}. Give a fitted LatticeClassifier; of a pipeline, give its last "
-            "step, and images as that step sees them."
+            f"{type(estimator).__name__} has no {name}. Give a fitted LatticeClassifier or LatticeRegressor; of a "
+            "pipeline, give its last step, and images as that step sees them."
         )
     return getattr(estimator, name)

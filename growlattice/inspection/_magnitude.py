@@ -13,7 +13,7 @@ class MagnitudeDisplay(Display):
     Parameters
     ----------
     channel_magnitude, channel_mask : array-like of shape (n_layers, n_channels)
-        The attributes of LatticeClassifier. After `prune`, removed channels have magnitude 0. To show what they had
+        The attributes of a fitted lattice. After `prune`, removed channels have magnitude 0. To show what they had
         before, give the magnitudes from before and the mask from after pruning.
 
     Attributes
@@ -43,7 +43,7 @@ class MagnitudeDisplay(Display):
 
     @classmethod
     def from_estimator(cls, estimator, *, ax=None):
-        """Draw a fitted LatticeClassifier."""
+        """Draw a fitted lattice."""
         magnitude = fitted_attribute(estimator, "channel_magnitude_")
         return cls(magnitude, fitted_attribute(estimator, "channel_mask_")).plot(ax)
 

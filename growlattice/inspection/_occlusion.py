@@ -101,7 +101,7 @@ class OcclusionDisplay(Display):
     def from_estimator(
         cls, estimator, images, *, shares=SHARES, patch_size=None, fill=None, random_state=None, ax=None
     ):
-        """Draw the time that a fitted LatticeClassifier uses for images when shares of them are occluded.
+        """Draw the time that a fitted lattice uses for images when shares of them are occluded.
 
         The parameters are those of :func:`occlude`. All shares use the same seed, so that a pixel that is covered at
         one share is covered at all larger ones.

@@ -5,6 +5,7 @@ from numbers import Integral
 import numpy as np
 import pandas as pd
 from sklearn.utils import assert_all_finite, check_array, check_consistent_length, check_scalar, column_or_1d
+from sklearn.utils.multiclass import type_of_target
 
 from ._drawing import Display, as_pictures, legend_above
 from ._inputs import checked_images, fitted_attribute
@@ -42,18 +43,23 @@ class TimeUsedDisplay(Display):
         if time_used.ndim != 1 or time_used.min() < 0.999 or longest > self.n_steps + 0.001:
             raise ValueError(
                 f"time_used has shape {time_used.shape} and values from {time_used.min():.4g} to {longest:.4g}, but "
-                f"needs one axis and steps from 1 to {self.n_steps}. Give what LatticeClassifier.time_used returns."
+                f"needs one axis and steps from 1 to {self.n_steps}. Give what time_used returns."
             )
         self.time_used, self.y, self.mean_per_class = time_used, y, None
         if y is not None:
             self.y = column_or_1d(y)
             check_consistent_length(time_used, self.y)
             assert_all_finite(self.y, input_name="y")
+            if type_of_target(self.y) == "continuous":
+                raise ValueError(
+                    f"y holds {len(np.unique(self.y))} different numbers, but a row is drawn for each class. Give "
+                    "classes, such as pandas.cut(y, 10).astype(str)."
+                )
             self.mean_per_class = pd.Series(time_used).groupby(self.y).mean()
 
     @classmethod
     def from_estimator(cls, estimator, X, y=None, *, ax=None):
-        """Draw the time that a fitted LatticeClassifier uses for images X, by classes y if these are given."""
+        """Draw the time that a fitted lattice uses for images X, by classes y if these are given."""
         return cls(fitted_attribute(estimator, "time_used")(X), y, estimator.max_steps).plot(ax)
 
     @classmethod
@@ -90,7 +96,7 @@ class ExtremesDisplay(Display):
     time_used : array-like of shape (n,)
         Steps.
     labels : sequence of length n, default=None
-        Text below each image, such as its class.
+        Text below each image, such as its class, or a number.
     n_shown : int, default=8
         Images in a row; fewer if there are not twice as many.
 
@@ -121,7 +127,7 @@ class ExtremesDisplay(Display):
 
     @classmethod
     def from_estimator(cls, estimator, X, y=None, *, n_shown=8, ax=None):
-        """Draw images by the time that a fitted LatticeClassifier uses for them, above their classes y if given."""
+        """Draw images by the time that a fitted lattice uses for them, above their classes y if given."""
         return cls(X, fitted_attribute(estimator, "time_used")(X), y, n_shown).plot(ax)
 
     @classmethod
@@ -139,7 +145,9 @@ class ExtremesDisplay(Display):
             ax.imshow(picture, extent=(left, left + width, top + height, top), cmap="gray", vmin=0, vmax=1)
             if self.labels is not None:
                 below = (left + width / 2, top + 1.05 * height)
-                ax.text(*below, self.labels[index], ha="center", va="top", fontsize="small")
+                label = self.labels[index]
+                label = f"{label:.3g}" if isinstance(label, float) else label
+                ax.text(*below, label, ha="center", va="top", fontsize="small")
         least, most = self.time_used[self.least].mean(), self.time_used[self.most].mean()
         ax.set(xlim=(0, 1.1 * width * n_shown), ylim=(row_height + 1.4 * height, 0), xticks=[], aspect="equal")
         ax.set_yticks([0.5 * height, row_height + 0.5 * height])

@@ -1,4 +1,4 @@
-"""The four costs of Butkus, Garzón Gupta and Kriegeskorte (2026), section 3.3: tensors in, a scalar out.
+"""The costs of Butkus, Garzón Gupta and Kriegeskorte (2026), section 3.3: tensors in, a scalar out.
 
 Every cost is without unit and about 1 for a fresh lattice of the reference size. Prices depend on the rank of a
 channel, the height of a layer and the number of a step alone, so raising `max_channels`, `max_layers` or `max_steps`
@@ -43,6 +43,31 @@ def error_cost(log_probas, labels, sample_weight=None):
     n_classes = log_probas.shape[1]
     surprise = -log_probas.gather(1, labels.unsqueeze(1)).squeeze(1)
     return weighted_mean(surprise, sample_weight) / math.log(n_classes)
+
+
+def squared_error_cost(values, targets, sample_weight=None):
+    """Mean squared error of standardized numbers, averaged over outputs: 1 is what predicting their mean comes to.
+
+    Parameters
+    ----------
+    values : tensor of shape (n_images, n_outputs)
+        What is answered, on the scale of the targets.
+    targets : tensor of shape (n_images, n_outputs)
+        The right numbers of each image. Each output has mean 0 and variance 1 over the training set.
+    sample_weight : tensor of shape (n_images,), default=None
+        Weight of each image, 1 on average over the training set.
+
+    Returns
+    -------
+    tensor of shape ()
+
+    Examples
+    --------
+    >>> targets = torch.tensor([[-1.0], [1.0]])
+    >>> squared_error_cost(torch.zeros(2, 1), targets)
+    tensor(1.)
+    """
+    return weighted_mean((values - targets).square().mean(dim=1), sample_weight)
 
 
 def breadth_cost(magnitude, position_power):

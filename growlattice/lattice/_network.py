@@ -35,7 +35,7 @@ class Lattice(nn.Module):
     image_shape : tuple of int
         (channels, height, width) of the images.
     n_outputs : int
-        Numbers that the readout gives at each step: logits of classes, at least 2.
+        What the readout gives at each step: logits of classes, at least 2, or numbers.
     n_channels, n_layers, n_steps : int
         Breadth, depth and time of the lattice before anything is removed from it.
     kernel_size : int
@@ -48,7 +48,7 @@ class Lattice(nn.Module):
         Factor by which each layer's maps are smaller than those below, which it reads as means of blocks of pixels; the
         layer below the first is the input convolution, at the resolution of the images. A side that the factor does not
         divide is rounded up. By default all layers have the resolution of the images, as in the paper.
-    task : {"classification"}, default="classification"
+    task : {"classification", "regression"}, default="classification"
         What the outputs are.
     mask : tensor of bool of shape (n_layers, n_channels), default=None
         Channels that are left; by default all. No layer below one with a channel may be empty.
@@ -123,7 +123,7 @@ class Lattice(nn.Module):
 
         Returns
         -------
-        LatticeOutput
+        LatticeOutput or RegressionOutput
         """
         state, activity = self.start(images, conv_dtype), []
         for step in range(self.steps_left):
@@ -250,6 +250,19 @@ class Lattice(nn.Module):
         tensor of shape (n_images, n_classes)
         """
         return self(images).log_probas
+
+    def values(self, images):
+        """Numbers of a lattice for regression, as one tensor, on the scale of the targets of training.
+
+        Parameters
+        ----------
+        images : tensor of shape (n_images, n_inputs, height, width)
+
+        Returns
+        -------
+        tensor of shape (n_images, n_outputs)
+        """
+        return self(images).values
 
     def channel_magnitude(self, connections=CONNECTIONS):
         """Summed absolute weight of the kernels that write each channel, in units of a fresh lattice of reference size.

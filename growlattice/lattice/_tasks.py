@@ -9,7 +9,14 @@ from typing import NamedTuple
 import torch
 from torch.nn import functional
 
-from ._costs import error_cost
+from ._costs import error_cost, squared_error_cost
+
+CONSTANT = 1e-12  # variance, in units of that of the training set, of targets that are all the same
+
+
+def _time_weights(output):
+    """Time-selection weights, of shape (n_images, n_steps); each row sums to 1."""
+    return output.log_weights.exp()
 
 
 class LatticeOutput(NamedTuple):
@@ -34,15 +41,37 @@ class LatticeOutput(NamedTuple):
     activity: torch.Tensor
     scores: torch.Tensor
 
+    weights = property(_time_weights)
+
     @property
     def log_probas(self):
         """Log-probabilities of the mixture over steps, of shape (n_images, n_classes)."""
         return torch.logsumexp(self.step_log_probas + self.log_weights.unsqueeze(2), dim=1)
 
+
+class RegressionOutput(NamedTuple):
+    """The answer of a lattice that gives numbers.
+
+    Attributes
+    ----------
+    step_values : tensor of shape (n_images, n_steps, n_outputs)
+        Numbers after each step, on the scale of the targets of training. A removed step repeats the answer of the last
+        one that is left.
+    log_weights, activity, scores : tensor
+        As in :class:`LatticeOutput`.
+    """
+
+    step_values: torch.Tensor
+    log_weights: torch.Tensor
+    activity: torch.Tensor
+    scores: torch.Tensor
+
+    weights = property(_time_weights)
+
     @property
-    def weights(self):
-        """Time-selection weights, of shape (n_images, n_steps); each row sums to 1."""
-        return self.log_weights.exp()
+    def values(self):
+        """Mean of the steps' numbers under the time-selection weights, of shape (n_images, n_outputs)."""
+        return (self.weights.unsqueeze(2) * self.step_values).sum(dim=1)
 
 
 class Classification:
@@ -62,10 +91,51 @@ class Classification:
         return error_cost(output.log_probas, targets, sample_weight)
 
     @staticmethod
-    def image_scores(output, targets):
+    def unit(targets, sample_weight=None):
+        """What the score of a set of images is relative to; here there is nothing."""
+        return None
+
+    @staticmethod
+    def image_scores(output, targets, unit=None):
         """What each image adds to the score, which is their weighted mean: 1 where the answer is right, and else 0."""
         log_probas = output.log_probas
         return (log_probas.argmax(dim=1) == targets).to(log_probas.dtype)
 
 
-TASKS = {"classification": Classification}
+class Regression:
+    """Numbers; targets are numbers of mean 0 and variance 1 over the training set, of shape (n_images, n_outputs)."""
+
+    output = RegressionOutput
+    score_name = "r2"
+
+    @staticmethod
+    def step_answers(readout):
+        """The readout as it is, of shape (n_images, n_steps, n_outputs)."""
+        return readout
+
+    @staticmethod
+    def error(output, targets, sample_weight=None):
+        """The error cost of an output on a batch."""
+        return squared_error_cost(output.values, targets, sample_weight)
+
+    @staticmethod
+    def unit(targets, sample_weight=None):
+        """Variance of each output over a set of images, of shape (n_outputs,)."""
+        weights = torch.ones_like(targets[:, 0]) if sample_weight is None else sample_weight.to(targets.dtype)
+        weights = weights / weights.sum()
+        return weights @ (targets - weights @ targets).square()
+
+    @staticmethod
+    def image_scores(output, targets, unit=None):
+        """What each image adds to R2: 1 less its squared error over the variance, averaged over outputs.
+
+        Without a unit, the variance is that of the training set, which is 1. As in scikit-learn, an output that is the
+        same for all images adds 0.
+        """
+        squares = (output.values - targets).square()
+        if unit is None:
+            return 1 - squares.mean(dim=1)
+        return torch.where(unit > CONSTANT, 1 - squares / unit, 0.0).mean(dim=1)
+
+
+TASKS = {"classification": Classification, "regression": Regression}

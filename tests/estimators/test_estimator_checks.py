@@ -1,4 +1,4 @@
-"""scikit-learn's own suite, on the default constructor."""
+"""scikit-learn's own suite, on the default constructors."""
 
 import os
 import subprocess
@@ -7,12 +7,11 @@ import sys
 import pytest
 
 SCRIPT = """
-import sys, torch
+import sys, growlattice, torch
 from collections import Counter
 from sklearn.utils.estimator_checks import check_estimator
-from growlattice import LatticeClassifier
-torch.set_num_threads(int(sys.argv[1]))
-checks = check_estimator(LatticeClassifier(), on_fail=None, on_skip=None)
+torch.set_num_threads(int(sys.argv[2]))
+checks = check_estimator(getattr(growlattice, sys.argv[1])(), on_fail=None, on_skip=None)
 for check in checks:
     if check["status"] != "passed":
         print(check["check_name"], check["status"], repr(check["exception"]))
@@ -20,14 +19,17 @@ print(dict(Counter(check["status"] for check in checks)))
 """
 
 
-@pytest.mark.parametrize("n_threads", [1, 2])
-def test_check_estimator(n_threads):
+@pytest.mark.parametrize(
+    "name, n_threads, n_checks",
+    [("LatticeClassifier", 1, 63), ("LatticeClassifier", 2, 63), ("LatticeRegressor", 1, 60)],
+)
+def test_check_estimator(name, n_threads, n_checks):
     """In a process of its own: SCIPY_ARRAY_API must be set before scipy is imported."""
     run = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(n_threads)],
+        [sys.executable, "-c", SCRIPT, name, str(n_threads)],
         env={**os.environ, "SCIPY_ARRAY_API": "1"},
         capture_output=True,
         text=True,
     )
     assert run.returncode == 0, run.stderr
-    assert run.stdout == "{'passed': 63}\n"
+    assert run.stdout == f"{{'passed': {n_checks}}}\n"

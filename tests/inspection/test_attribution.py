@@ -4,7 +4,7 @@ import torch
 from captum.attr import Occlusion
 from sklearn.exceptions import NotFittedError
 
-from growlattice import LatticeClassifier
+from growlattice import LatticeClassifier, LatticeRegressor
 from growlattice.inspection import AttributionDisplay, attribution_entropy, attribution_map
 
 from .conftest import SHAPES, to_channels_last
@@ -110,3 +110,8 @@ def test_each_image_needs_a_map_and_a_label():
         AttributionDisplay(np.zeros((2, 8, 9)), np.zeros((2, 8, 8)))
     with pytest.raises(ValueError, match="with 1 labels"):
         AttributionDisplay(np.zeros((2, 8, 8)), np.zeros((2, 8, 8)), labels=["one"])
+
+
+def test_attribution_needs_probabilities(images):
+    with pytest.raises(TypeError, match="LatticeRegressor has no predict_proba.*Give a classifier"):
+        attribution_map(LatticeRegressor(), images[0])

@@ -83,3 +83,13 @@ def test_extremes_say_what_they_need(time_used, options, message):
         ExtremesDisplay(np.zeros((2, 4, 4)), time_used, **options)
     with pytest.raises(ValueError, match="There are 1 images"):
         ExtremesDisplay(np.zeros((1, 4, 4)), [1.0])
+
+
+def test_numbers_are_no_classes():
+    with pytest.raises(ValueError, match="y holds 3 different numbers, but a row is drawn for each class"):
+        TimeUsedDisplay.from_predictions([1.0, 2.0, 3.0], [0.5, 1.5, 2.25])
+
+
+def test_labels_that_are_numbers_are_rounded():
+    display = ExtremesDisplay.from_predictions(np.ones((2, 4, 4)), [1.0, 2.0], [12.34567, -0.5])
+    assert [text.get_text() for text in display.ax_.texts] == ["12.3", "-0.5"]

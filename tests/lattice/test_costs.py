@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from growlattice.lattice import breadth_cost, depth_cost, error_cost, time_cost
+from growlattice.lattice import breadth_cost, depth_cost, error_cost, squared_error_cost, time_cost
 
 from .. import reference
 from ..lattices import fresh_lattice, make_images
@@ -30,6 +30,29 @@ def test_error_cost_weighs_images():
     weights = torch.tensor([1.5, 0.5])
     expected = -(1.5 * math.log(0.5) + 0.5 * math.log(0.8)) / 2 / math.log(2)
     assert error_cost(log_probas, torch.tensor([0, 1]), weights).item() == pytest.approx(expected)
+
+
+def test_squared_error_cost_by_hand():
+    values, targets = torch.tensor([[1.0, 2.0], [0.0, 0.5]]), torch.tensor([[0.0, 4.0], [3.0, 0.5]])
+    assert squared_error_cost(values, targets).item() == pytest.approx((1 + 4 + 9 + 0) / 4)
+    weights = torch.tensor([1.5, 0.5])
+    assert squared_error_cost(values, targets, weights).item() == pytest.approx((1.5 * 2.5 + 0.5 * 4.5) / 2)
+
+
+@pytest.mark.parametrize("n_outputs", [1, 3])
+def test_squared_error_cost_of_the_mean_is_one(n_outputs):
+    numbers = uniform(50, n_outputs)
+    targets = (numbers - numbers.mean(dim=0)) / numbers.std(dim=0, correction=0)
+    assert squared_error_cost(torch.zeros_like(targets), targets).item() == pytest.approx(1.0, rel=1e-12)
+
+
+@pytest.mark.parametrize("n_images, n_outputs", [(1, 1), (5, 1), (7, 3)])
+def test_squared_error_cost_equals_naive_reference_and_passes_gradcheck(n_images, n_outputs):
+    values, targets = uniform(n_images, n_outputs).requires_grad_(), uniform(n_images, n_outputs, seed=1)
+    expected = reference.squared_error_cost(values.tolist(), targets.tolist())
+    assert squared_error_cost(values, targets).item() == pytest.approx(expected, rel=1e-12)
+    weights = uniform(n_images, seed=2)
+    assert torch.autograd.gradcheck(lambda x: squared_error_cost(x, targets, weights), values)
 
 
 # Sums of the prices rank ** power over 16 ranks and height ** power over 4 layers.

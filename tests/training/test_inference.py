@@ -176,6 +176,14 @@ def test_batches_stay_within_the_budget(monkeypatch, conv_dtype):
     assert budget / 4 < memory.peak <= budget
 
 
+def test_few_rows_of_a_table_are_answered_as_one_alone(sizes):
+    lattice, rows = make_lattice(shape=(5, 1, 1)).float(), make_images(20, (5, 1, 1)).astype(np.float32)
+    together = collect(lattice, rows, lambda output: output.log_probas)
+    alone = np.concatenate([collect(lattice, row[None], lambda output: output.log_probas) for row in rows])
+    assert np.array_equal(alone, together)
+    assert set(sizes) == {32}
+
+
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError, MemoryError])
 @pytest.mark.parametrize("fitting, sizes_tried", [(8, [8] * 3), (3, [8, 4, 2, *[2] * 9]), (1, [8, 4, 2, *[1] * 20])])
 def test_a_batch_that_memory_cannot_hold_is_halved(monkeypatch, sizes, error, fitting, sizes_tried):
