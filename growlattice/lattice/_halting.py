@@ -71,11 +71,12 @@ def run_until_sure(lattice, images, conv_dtype=None, *, threshold):
         if n_run == lattice.steps_left:
             break
         unsure = answer.amax(dim=1) <= math.log(threshold)
-        steps_run[left[~unsure]] = n_run
-        if not unsure.any():
-            break
-        if not unsure.all():
-            left, state = left[unsure], state.images(unsure)
-            activities = [activity[unsure] for activity in activities]
+        rows = unsure.nonzero().squeeze(1)
+        if len(rows) < len(left):
+            steps_run[left[~unsure]] = n_run
+            if not len(rows):
+                break
+            left, state = left[rows], state.images(rows)
+            activities = [activity[rows] for activity in activities]
         lattice.drive_next(state)
     return HaltedOutput(log_probas, steps_run)

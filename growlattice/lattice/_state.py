@@ -27,6 +27,11 @@ class LatticeState:
     drives: list | None = None
 
     def images(self, rows):
-        """The state of some of the images, before :meth:`Lattice.drive_next`; `rows` are a mask or indices."""
-        hidden = [layer[rows] for layer in self.hidden]
-        return replace(self, first_drive=self.first_drive[rows], hidden=hidden, drives=None)
+        """The state of some of the images, by their indices, before :meth:`Lattice.drive_next`."""
+        hidden = [_images(layer, rows) for layer in self.hidden]
+        return replace(self, first_drive=_images(self.first_drive, rows), hidden=hidden, drives=None)
+
+
+def _images(tensor, rows):
+    """Some of the images of a tensor whose channels are last in memory, and stay so: copied in pieces, so quickly."""
+    return tensor.permute(0, 2, 3, 1).index_select(0, rows).permute(0, 3, 1, 2)
