@@ -34,7 +34,7 @@ clf = LatticeClassifier(
     max_steps=6,
     time_pressure=0.05,
     compact_every=None,
-    max_epochs=20,
+    max_epochs=15,
     random_state=0,
 )
 clf.fit(X_train, y_train)

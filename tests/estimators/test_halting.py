@@ -173,11 +173,14 @@ def test_a_file_with_a_threshold_that_is_none_is_refused(halted, tmp_path):
             LatticeClassifier.load(tmp_path / "broken")
 
 
-@pytest.mark.parametrize("again", ["fit", "warm", "partial_fit"])
+@pytest.mark.parametrize("again", ["fit", "warm", "partial_fit", "relax"])
 def test_training_forgets_it(halted, digits, again):
     X, y = digits[0][:100], digits[2][:100]
     halted.set_params(max_epochs=1, warm_start=again == "warm")
-    (halted.partial_fit if again == "partial_fit" else halted.fit)(X, y)
+    if again == "relax":
+        halted.relax(X, y, epochs=1)
+    else:
+        (halted.partial_fit if again == "partial_fit" else halted.fit)(X, y)
     assert not hasattr(halted, "halting_") and not hasattr(halted, "resources_")
     assert (halted.steps_run(X) == 4).all()
 
