@@ -38,8 +38,8 @@ TABLES = {
     "Friedman 2": lambda seed, n_rows: make_friedman2(n_rows, random_state=seed),
     "Friedman 3": lambda seed, n_rows: make_friedman3(n_rows, random_state=seed),
 }
-SIZES = dict(max_channels=12, max_layers=3, max_steps=3, downsample=(1, 2, 2))  # for angles
-PRICES = ((0, 0), (1, 0), (3, 0.1), (10, 0.3))  # of breadth and depth, and of time
+SIZES = dict(max_channels=12, max_layers=3, max_steps=3, downsample=(1, 2, 2), lr=3e-2)  # for angles
+PRICES = ((0, 0), (2, 0), (5, 0.1), (10, 0.3))  # of breadth and depth, and of time
 
 
 def rivals(seed):
@@ -109,7 +109,7 @@ def on_angles(n_seeds=3, n_epochs=30, **options):
     return rows
 
 
-def of_pruning(n_seeds=3, n_epochs=30, prices=PRICES, keep=0.98):
+def of_pruning(n_seeds=3, n_epochs=30, prices=PRICES, keep=0.99):
     """A row for each seed and price: R2 and multiply-accumulates of what pruning alone leaves."""
     rows = []
     for seed in range(n_seeds):

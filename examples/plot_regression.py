@@ -13,6 +13,8 @@ how good the answer is after each step, and which images take long.
 #
 # The angle is in degrees, and predictions will be too: numbers are standardized inside.
 
+from functools import partial
+
 import matplotlib.pyplot as plt
 import numpy as np
 from scipy.ndimage import rotate
@@ -25,8 +27,8 @@ from growlattice.inspection import ExtremesDisplay
 
 digits = load_digits()
 angles = np.random.RandomState(0).uniform(-45, 45, len(digits.images))
-pairs = zip(digits.images, angles, strict=True)
-images = np.array([rotate(image, angle, reshape=False, order=1) for image, angle in pairs])
+turned = map(partial(rotate, reshape=False, order=1), digits.images, angles)
+images = np.array(list(turned))
 X_train, X_test, y_train, y_test = train_test_split(images, angles, random_state=0)
 
 # %%

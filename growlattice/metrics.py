@@ -139,7 +139,9 @@ class _PrunedCopy:
         net, content, copied = self._last
         now = joblib.hash((X, y))
         if net() is not classifier.net_ or content != now:
-            copied = copy.deepcopy(classifier).set_params(verbose=0).halt(None)
+            copied = copy.deepcopy(classifier).set_params(verbose=0)
+            if hasattr(copied, "halting_"):
+                copied.halt(None)
             with _on_few_images():
                 copied.prune(X, y, keep=self.keep)
             self._last = (weakref.ref(classifier.net_), now, copied)
