@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from ..lattice._input_cut import input_products
-from ..lattice._network import SELECTOR_HIDDEN
+from ..lattice._weights import SELECTOR_HIDDEN
 from ._device import contiguous_copy, upload
 
 MOST_IMAGES, FEWEST_ROWS = 4096, 32
