@@ -300,7 +300,8 @@ class LatticeClassifier(ClassifierMixin, PruningMixin, HaltingMixin, BaseLattice
         -------
         ndarray of shape (n,)
         """
-        return self.target_form_.decode(self._collect(X, lambda output: output.log_probas.argmax(dim=1), self._run()))
+        best = self._collect(X, lambda output: output.log_probas.argmax(dim=1), self._run())
+        return self.target_form_.decode(best)
 
     def predict_proba(self, X):
         """Probabilities of the classes: the mixture of the answers after each step, or, after `halt`, each step run.
@@ -328,7 +329,8 @@ class LatticeClassifier(ClassifierMixin, PruningMixin, HaltingMixin, BaseLattice
         -------
         ndarray of shape (n, n_classes)
         """
-        return self.target_form_.of_classes(self._collect(X, lambda output: output.log_probas, self._run()))
+        log_probas = self._collect(X, lambda output: output.log_probas, self._run())
+        return self.target_form_.of_classes(log_probas)
 
     def staged_predict_proba(self, X):
         """Probabilities of the classes after each step.

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from growlattice.lattice import _network, compact, time_selection_weights
+from growlattice.lattice import _weights, compact, time_selection_weights
 
 from .. import reference
 from ..lattices import as_arrays, copy_of, fresh_lattice, make_images, make_lattice, masked, without_use
@@ -121,7 +121,7 @@ def test_a_fresh_lattice_weighs_all_steps_equally(time_selection):
     torch.testing.assert_close(weights, torch.full((3, 5), 0.2, dtype=torch.float64))
 
 
-GAINS = _network.BOTTOM_UP_GAIN, _network.RECURRENT_GAIN
+GAINS = _weights.BOTTOM_UP_GAIN, _weights.RECURRENT_GAIN
 
 
 @pytest.mark.parametrize(
@@ -238,7 +238,7 @@ def test_channel_magnitude_of_a_compacted_lattice_equals_naive_reference():
 
 def test_magnitudes_of_the_connections_add_up():
     lattice = compact(make_lattice(), MASK)
-    parts = [lattice.channel_magnitude([name]) for name in _network.CONNECTIONS]
+    parts = [lattice.channel_magnitude([name]) for name in _weights.CONNECTIONS]
     torch.testing.assert_close(sum(parts), lattice.channel_magnitude())
     assert (parts[2][0, :2] > 0).all() and (parts[2][1:] == 0).all()  # nothing above the second layer is left
 
