@@ -75,7 +75,7 @@ class BaseLatticeEstimator(CallbackSupportMixin, FittedLattice):
         with restored_on_error(self), gpu_memory(self.batch_size), cpu_threads(self.n_threads):
             context.call_on_fit_task_begin(estimator=self, **task)
             start = copy.deepcopy(self.lattice_) if self.warm_start and hasattr(self, "net_") else None
-            self._forget_fit(MEASURED if start else FITTED)
+            self._forget_fit((*MEASURED, "resources_") if start else FITTED)
             data = self._training_set(X, y, sample_weight, learn=start is None)
             if start is not None:
                 self._check_form_of(start)
@@ -113,7 +113,8 @@ class BaseLatticeEstimator(CallbackSupportMixin, FittedLattice):
         X, y, sample_weight, X_val, y_val
             As in `fit`.
         epochs : int, default=15
-            Passes over the images, added to `history_`. The learning rate falls from `lr` to 0 once more.
+            Passes over the images, added to `history_`. The learning rate takes its course once more: it comes to what
+            the size asks for and falls to 0.
 
         Returns
         -------
@@ -165,7 +166,7 @@ class BaseLatticeEstimator(CallbackSupportMixin, FittedLattice):
         train = partial(self._train, data, validation, epoch_context=epoch_context, checkpoints=checkpoints)
         done = len(self.net_.history)
         completed = train(range(done, self.max_epochs), self.max_epochs)
-        if done <= self.max_epochs:
+        if completed and done <= self.max_epochs:
             self._cut_after_training(data)
             self.net_.initialize_optimizer()
         if completed:

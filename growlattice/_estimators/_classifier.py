@@ -265,7 +265,7 @@ class LatticeClassifier(ClassifierMixin, PruningMixin, HaltingMixin, BaseLattice
     def partial_fit(self, X, y, classes=None, sample_weight=None):
         """Train for one epoch on what may be a part of the data.
 
-        The learning rate stays at `lr`, for nobody knows how many calls there will be. Pressures and noise rise over
+        The learning rate does not fall, for nobody knows how many calls there will be. Pressures and noise rise over
         the first `max_epochs` epochs as they do in `fit`. A fitted lattice is trained further, and pixels are
         normalized as in the first call. All steps stay, since a part of the data cannot show that none needs them.
 

@@ -228,7 +228,7 @@ class FittedLattice(BaseEstimator):
     def _net_of(self, trained):
         """A net that goes on from what was trained."""
         net = self._make_net(trained.lattice, trained.seed)
-        net.history = History(copy.deepcopy(list(trained.history)))
+        net.history = History([{**copy.deepcopy(row), "batches": []} for row in trained.history])
         if trained.moments:
             net.set_moments(copy.deepcopy(trained.moments))
         return net

@@ -144,6 +144,8 @@ class HaltingMixin:
 
     def _answers_so_far(self, X, y, sample_weight):
         """Answers after each step that is left, whether they are right, and weights of the images."""
+        if sample_weight is not None and np.max(sample_weight) > 0:  # no image is to count as several, however heavy
+            sample_weight = np.asarray(sample_weight, dtype=float) / (2 * np.max(sample_weight))
         data = self._training_set(X, y, sample_weight, learn=False)
         answers = self._collect_images(data.images, partial(answers_so_far, self.lattice_))
         right = answers[:, :, : len(self.classes_)].argmax(axis=2) == data.targets[:, None]

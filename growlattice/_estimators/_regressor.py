@@ -257,7 +257,7 @@ class LatticeRegressor(MultiOutputMixin, RegressorMixin, PruningMixin, BaseLatti
     def partial_fit(self, X, y, sample_weight=None):
         """Train for one epoch on what may be a part of the data.
 
-        The learning rate stays at `lr`, for nobody knows how many calls there will be. Pressures and noise rise over
+        The learning rate does not fall, for nobody knows how many calls there will be. Pressures and noise rise over
         the first `max_epochs` epochs as they do in `fit`. A fitted lattice is trained further, and pixels and y are
         scaled as in the first call, which should hold a fair part of the data. All steps stay, since a part of the data
         cannot show that none needs them.

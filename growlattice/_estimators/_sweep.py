@@ -36,7 +36,7 @@ def read_sweep(folder):
     DataFrame
         A row for each finished fit, in the order in which they finished. Columns: the parameters; `seed`; on the
         training images, `accuracy` (`r2` of regressors) in the last epoch, while training, and after it the costs
-        `error`, `breadth`, `depth` and `time`, and `time_used` in steps; the resources before pruning,
+        `error`, `breadth`, `depth` and `time`, and `time_used` in steps; the resources as `fit` left them,
         `channels_used`, `layers_used`, `n_parameters` and `macs_per_image`; `n_images`, `n_epochs`, `seconds` of
         training, `finished` (UTC) and `trained_on`; the `version` of growlattice and a digest of its numerical `code`
         that trained it, for fits of different code are not comparable; the `path` of the file; and `load`, which takes

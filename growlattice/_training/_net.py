@@ -81,7 +81,7 @@ def warm_up(share, progress):
     >>> [round(warm_up(16.0, progress), 9) for progress in (0.0, 0.05, 0.5)]
     [1.0, 4.0, 16.0]
     """
-    return share ** min(progress / WARM_UP, 1.0)
+    return share ** min(progress / WARM_UP, 1.0) if share > 1 else share
 
 
 def seeded_generator(seed, *stream, device="cpu"):
@@ -163,6 +163,8 @@ class LatticeNet(NeuralNet):
         self._set_prices(relaxing=False)
         self.full_lr_ = self.lr * self.rate_share_
         self._set_lr(self.full_lr_)
+        for group in self.optimizer_.param_groups:
+            group["initial_lr"] = self.full_lr_  # for a scheduler that goes on, such as while relaxing
         # A callback may have loaded a lattice with other channels: the state to load belongs to its parameters.
         self.optimizer_.register_load_state_dict_pre_hook(lambda optimizer, _: self.update_parameters())
         return self
@@ -328,15 +330,22 @@ class LatticeNet(NeuralNet):
         del self.sums_
         means = dict(zip(means, torch.stack([mean.float() for mean in means.values()]).tolist(), strict=True))
         check_finite(means, len(self.history), self.lr)
+        self.history.record("macs_per_image", macs)
         self._record(means)
         self.history.record("time_used", means["time"] * REFERENCE_STEPS)
-        self.history.record("macs_per_image", macs)
         self.history.record("train_macs", PASSES * macs * n_images)
+
+    def _rows_alike(self):
+        """The epochs before this one that it is to be compared with: relaxing is a training of its own, of one form."""
+        now, macs = self.history[-1]["relaxing"], self.history[-1]["macs_per_image"]
+        return [
+            row for row in self.history[:-1] if row["relaxing"] == now and (not now or row["macs_per_image"] == macs)
+        ]
 
     def _record(self, numbers):
         """Write numbers of the epoch into the history and, as skorch does, whether they are the best so far."""
         for name, number in numbers.items():
-            before = [row[name] for row in self.history[:-1] if name in row]
+            before = [row[name] for row in self._rows_alike() if name in row]
             self.history.record(name, number)
             if name in LOWER_IS_BETTER:
                 better = min if LOWER_IS_BETTER[name] else max

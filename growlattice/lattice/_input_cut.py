@@ -119,7 +119,7 @@ def _decomposed(written, read, moment=None):
     if moment is not None:
         moment = moment.cpu()
         ridge = RIDGE * moment.diagonal().mean() + torch.finfo(moment.dtype).tiny
-        root = torch.linalg.cholesky(moment + ridge * torch.eye(len(moment), dtype=moment.dtype))
+        root = torch.linalg.cholesky(moment + ridge * torch.eye(len(moment), dtype=moment.dtype, device=moment.device))
         left, singular_values, right = torch.linalg.svd(written @ root, full_matrices=False)
         return left, singular_values, right @ torch.linalg.solve_triangular(root, read, upper=False)
     q_written, r_written = torch.linalg.qr(written)

@@ -7,5 +7,5 @@ def compacting():
 
     Few and low channels cost little, hence the high prices.
     """
-    pressures = dict(breadth_pressure=20_000.0, depth_pressure=1000.0, time_pressure=80.0)
-    return dict(annealing=(0.0, 0.0), lr=0.05, temperature=20.0, batch_size=8, **pressures)
+    pressures = dict(breadth_pressure=20_000.0, depth_pressure=10_000.0, time_pressure=80.0)
+    return dict(annealing=(0.0, 0.0), lr=0.006, temperature=20.0, batch_size=8, **pressures)

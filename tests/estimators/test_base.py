@@ -329,9 +329,9 @@ def test_training_data_are_uploaded_once(small, make_small, monkeypatch):
     X, y = small
     uploads, upload = [], TrainingSet.upload
 
-    def count(data, device):
+    def count(data, *args):
         uploads.append(len(data))
-        return upload(data, device)
+        return upload(data, *args)
 
     monkeypatch.setattr(TrainingSet, "upload", count)
     clf = make_small(max_epochs=8).fit(X, y)
@@ -346,13 +346,13 @@ def test_a_default_device_of_the_users_changes_nothing(small, make_small, tmp_pa
     X, y = small
 
     def run(folder):
-        clf = make_small(max_epochs=8, time_pressure=0.1, augment=torch.neg, memory=tmp_path / folder)
+        clf = make_small(max_epochs=8, time_pressure=0.1, augment=torch.abs, memory=tmp_path / folder)
         clf.fit(X, y, X_val=X[:9], y_val=y[:9])
         clf.prune(X, y, keep=0.9).set_params(augment=None).save(tmp_path / f"{folder}.file")
         clf.partial_fit(X, y)
         copied = pickle.loads(pickle.dumps(clf))
         loaded = LatticeClassifier.load(tmp_path / f"{folder}.file")
-        again = make_small(max_epochs=8, time_pressure=0.1, augment=torch.neg, memory=tmp_path / folder)
+        again = make_small(max_epochs=8, time_pressure=0.1, augment=torch.abs, memory=tmp_path / folder)
         again.fit(X, y, X_val=X[:9], y_val=y[:9])
         return [fit.predict_proba(X) for fit in (clf, copied, loaded, again)] + [clf.time_weights(X)]
 

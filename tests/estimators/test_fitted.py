@@ -32,7 +32,8 @@ def test_attributes_describe_the_fitted_lattice(small, make_small):
 def test_history_has_a_row_for_each_epoch(small, make_small):
     history = make_small(max_epochs=3).fit(*small).history_
     assert set(history) == {
-        "epoch", "accuracy", "train_loss", "error", "breadth", "depth", "time", "time_used", "dur"
+        "epoch", "relaxing", "accuracy", "train_loss", "error", "breadth", "depth", "time", "time_used",
+        "macs_per_image", "train_macs", "dur",
     }  # fmt: skip
     assert history["epoch"].tolist() == [1, 2, 3]
     np.testing.assert_allclose(history["time_used"], 4 * history["time"], rtol=1e-6)
@@ -42,7 +43,8 @@ def test_history_has_a_row_for_each_epoch(small, make_small):
 def test_verbose_prints_a_line_for_each_epoch(small, make_small, capsys):
     make_small(verbose=1, max_epochs=3).fit(*small)
     header, _, *lines = capsys.readouterr().out.strip().splitlines()
-    assert header.split() == ["epoch", "accuracy", "breadth", "depth", "error", "time", "time_used", "dur"]
+    columns = ["epoch", "accuracy", "breadth", "depth", "error", "macs_per_image", "time", "time_used", "dur"]
+    assert header.split() == columns
     assert len(lines) == 3
     make_small(max_epochs=1).fit(*small)
     assert capsys.readouterr().out == ""

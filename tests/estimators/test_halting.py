@@ -278,3 +278,12 @@ def test_nothing_above_chance_unknown_labels_and_no_fit_are_errors(fitted, digit
     with pytest.raises(ValueError, match="is not fitted yet"):
         clone(fitted).halt(None)
     assert not hasattr(fitted, "halting_")
+
+
+def test_a_heavy_image_is_still_one_image(fitted, digits):
+    X, y = digits[1][:60], digits[3][:60]
+    with pytest.raises(ValueError, match="60 images are too few"):
+        fitted.halt(X, y, keep=0.98, confidence=0.95, sample_weight=np.full(60, 10))
+    fitted.halt(X, y, keep=0.5, sample_weight=np.full(60, 10))
+    assert fitted.halting_["n_images"] == 60
+    fitted.halt(None)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from skorch.callbacks import EarlyStopping
+from skorch.callbacks import Checkpoint, EarlyStopping, LRScheduler
 
 from growlattice import LatticeClassifier
 from growlattice._estimators import _base
@@ -173,3 +173,17 @@ def test_relaxing_measures_validation_images(small, make):
 def test_bad_parameters_are_refused(small, make_small, parameters, message):
     with pytest.raises(ValueError, match=message):
         make_small(**parameters).fit(*small)
+
+
+def test_a_scheduler_goes_on_while_relaxing(small, make):
+    scheduler = [LRScheduler(torch.optim.lr_scheduler.StepLR, step_size=1, gamma=0.5)]
+    clf = make(callbacks=scheduler).fit(*small)
+    assert clf.history_["relaxing"].tolist() == [False] * 4 + [True] * 2
+    assert len(clf.relax(*small, epochs=1).history_) == 7
+
+
+def test_the_best_epoch_is_one_of_those_since_the_cut(small, make, tmp_path):
+    X, y = small
+    best = Checkpoint(monitor="valid_accuracy_best", dirname=str(tmp_path), load_best=True)
+    clf = make(callbacks=[best], max_epochs=8, keep=0.3).fit(X, y, X_val=X, y_val=y)
+    assert clf.macs_per_image_ == clf.resources_.loc["after", "macs"] < clf.resources_.loc["before", "macs"]

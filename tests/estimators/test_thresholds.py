@@ -158,7 +158,7 @@ def test_a_guarantee_holds_as_often_as_it_says():
             chosen = lowest_threshold(confidence, right, thresholds, keep=0.9, chance=0.1, guarantee=guarantee)
             broken[guarantee] += not enough[chosen]
     assert broken[0.8] <= 20
-    assert broken[None] > 30  # without it, about as often as not
+    assert broken[None] > 2 * broken[0.8]  # thresholds that nothing guarantees break it more often
 
 
 def test_too_few_images_for_a_guarantee_are_an_error_that_says_how_many():

@@ -101,7 +101,7 @@ def test_headers_that_do_not_fit(saved, rewrite, header, message):
         LatticeClassifier.load(saved)
 
 
-@pytest.mark.parametrize("other", ["1", "2", "3", "5"])
+@pytest.mark.parametrize("other", ["1", "2", "3", "4", "6"])
 def test_another_format_is_told_from_damage(saved, rewrite, other):
     rewrite(saved, format=other)
     for reader in (read, read_description):
