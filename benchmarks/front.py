@@ -307,11 +307,17 @@ def as_rst(networks):
     table = summarize(networks)
     lines = [".. csv-table::", f"   :header: {', '.join(f'{chr(34)}{name}{chr(34)}' for name in table)}", ""]
     for row in table.itertuples(index=False):
-        cells = [
-            cell if isinstance(cell, str) else f"{cell:.3f}" if abs(cell) < 1.5 else f"{cell:,.0f}" for cell in row
-        ]
+        cells = [_as_text(cell) for cell in row]
         lines.append("   " + ", ".join(f'"{cell}"' for cell in cells))
     return "\n".join(lines) + "\n"
+
+
+def _as_text(cell):
+    if isinstance(cell, str):
+        return cell
+    if np.isnan(cell):
+        return "none"
+    return f"{cell:.3f}" if 0 < cell < 1 else f"{cell:,.0f}"
 
 
 def draw(networks, path):
