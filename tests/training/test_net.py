@@ -173,12 +173,24 @@ def test_the_history_says_what_is_the_best_so_far():
     values = [0.5, 0.7, 0.7, 0.4, 0.9]
     for value in values:
         net.history.new_epoch()
+        net.history.record("relaxing", False)
+        net.history.record("macs_per_image", 1)
         net._record({"error": value, "accuracy": value, "breadth": value})
     assert net.history[:, "error_best"] == [True, False, False, True, False]
     assert net.history[:, "accuracy_best"] == [True, True, False, False, True]
     assert "breadth_best" not in net.history[-1]
     assert [row["error"] for row in history_rows(net)] == values
     assert not any(name.endswith("_best") for row in history_rows(net) for name in row)
+
+
+def test_the_best_so_far_while_relaxing_is_of_the_same_form():
+    net = make_net()
+    for relaxing, macs, error in [(False, 9, 0.1), (True, 9, 0.5), (True, 9, 0.6), (True, 4, 0.7), (True, 4, 0.6)]:
+        net.history.new_epoch()
+        net.history.record("relaxing", relaxing)
+        net.history.record("macs_per_image", macs)
+        net._record({"error": error})
+    assert net.history[:, "error_best"] == [True, True, False, True, True]
 
 
 def test_an_epoch_keeps_what_decides_which_steps_can_go():
