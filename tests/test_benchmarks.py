@@ -3,12 +3,14 @@
 import json
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks import many_lattices
 from benchmarks.__main__ import ENTRIES, as_rst, main
+from benchmarks.front import hvint
 from benchmarks.gpu import least_traffic
 
 PROBLEM = many_lattices.Problem(n_channels=4, n_layers=3, n_steps=3, size=6, batch_size=4, dtype=torch.float64)
@@ -51,3 +53,9 @@ def test_an_unknown_entry_is_named(capsys):
     with pytest.raises(SystemExit):
         main(["scailing"])
     assert "no entry 'scailing'; choose from " + ", ".join(ENTRIES) in capsys.readouterr().err
+
+
+def test_the_height_of_a_front_by_hand():
+    """Nothing for a decade, then from half of what there is above chance to all of it; a network that is beaten."""
+    networks = pd.DataFrame({"macs": [1e5, 1e6, 5e5], "accuracy": [0.55, 1.0, 0.5]})
+    assert hvint(networks, 1e6) == pytest.approx((0 + 0.75) / 2, abs=1e-3)
