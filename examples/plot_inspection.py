@@ -2,17 +2,18 @@
 What does a lattice spend its time on?
 ======================================
 
-A fitted lattice can be looked at: which channels and layers it uses, how long it takes for which images, whether it
-takes longer when an image is partly covered, and what in an image its answer rests on. Each picture here is a display,
-as scikit-learn has them: ``from_estimator`` computes and draws, and what was computed stays in its attributes.
+A fitted lattice can be looked at: which channels and layers it uses, how long it takes
+for which images, whether it takes longer when an image is partly covered, and what in
+an image its answer rests on. Each picture here is a display, as scikit-learn has them:
+``from_estimator`` computes and draws, and what was computed stays in its attributes.
 """
 
 # %%
 # A lattice whose depth is in its time
 # ------------------------------------
 #
-# With a single layer, more steps are the only way to compute more. Compaction is off: it takes away steps that no
-# training image uses, and covered images may need them.
+# With a single layer, more steps are the only way to compute more. Compaction is off:
+# it takes away steps that no training image uses, and covered images may need them.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -30,9 +31,16 @@ from growlattice.inspection import (
 )
 
 digits = load_digits()
-X_train, X_test, y_train, y_test = train_test_split(digits.images, digits.target, random_state=0)
+X_train, X_test, y_train, y_test = train_test_split(
+    digits.images, digits.target, random_state=0
+)
 clf = LatticeClassifier(
-    max_layers=1, max_steps=6, breadth_pressure=0.1, time_pressure=0.2, compact_every=None, random_state=0
+    max_layers=1,
+    max_steps=6,
+    breadth_pressure=0.1,
+    time_pressure=0.2,
+    compact_every=None,
+    random_state=0,
 )
 clf.fit(X_train, y_train)
 print(f"accuracy on unseen images: {clf.score(X_test, y_test):.3f}")
@@ -53,8 +61,9 @@ print(by_class.mean_per_class.round(2).to_dict())
 ExtremesDisplay.from_estimator(clf, X_test, y_test)
 
 # %%
-# Does it take longer where it hesitates? The entropy of its answer is a measure of that; the interval is a bootstrap
-# over images. Measures of people on the same images go in the same place.
+# Does it take longer where it hesitates? The entropy of its answer is a measure of
+# that; the interval is a bootstrap over images. Measures of people on the same images
+# go in the same place.
 
 probas = clf.predict_proba(X_test)
 entropy = -(probas * np.log(probas + 1e-12)).sum(axis=1)
@@ -72,7 +81,8 @@ OcclusionDisplay.from_estimator(clf, X_test, random_state=0)
 # What the answer rests on
 # ------------------------
 #
-# Each patch of two by two pixels is covered in turn. Where the probability of the answer drops, it mattered.
+# Each patch of two by two pixels is covered in turn. Where the probability of the
+# answer drops, it mattered.
 
 AttributionDisplay.from_estimator(clf, X_test[:6], patch_size=2)
 
@@ -86,8 +96,9 @@ clf.prune(X_train, y_train, trim_steps=False)
 MagnitudeDisplay(magnitude, clf.channel_mask_).plot()
 
 # %%
-# The pruned lattice is right about other images here and there. Cohen's kappa of what both get right is 1 for the same
-# errors, and 0 for no more in common than chance gives:
+# The pruned lattice is right about other images here and there. Cohen's kappa of what
+# both get right is 1 for the same errors, and 0 for no more in common than chance
+# gives:
 
 right_after = clf.predict(X_test) == y_test
 print(f"accuracy: {right_before.mean():.3f}, pruned {right_after.mean():.3f}")

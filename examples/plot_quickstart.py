@@ -4,8 +4,8 @@ How large a network do handwritten digits need?
 
 A lattice may use up to 16 channels in each of 4 layers, over 4 recurrent steps. Here a
 path of prices trains it, prices it, cuts it at several depths and trains what is left.
-That gives networks of many sizes. We take the smallest that is nearly as accurate as the
-best, and look at what it is.
+That gives networks of many sizes. We take the smallest that is nearly as accurate as
+the best, and look at what it is.
 """
 
 # %%
@@ -44,7 +44,14 @@ path = pressure_path(
     relax_epochs=10,
     verbose=1,
 )
-columns = ["breadth_pressure", "keep", "accuracy", "channels", "steps", "macs_per_image"]
+columns = [
+    "breadth_pressure",
+    "keep",
+    "accuracy",
+    "channels",
+    "steps",
+    "macs_per_image",
+]
 print(path[columns].round(3).to_string(index=False))
 
 # %%
@@ -54,7 +61,10 @@ print(path[columns].round(3).to_string(index=False))
 # Validation images choose; the test images have seen neither training nor choice.
 
 good = path[path["accuracy"] >= path["accuracy"].max() - 0.02]
-large, small = path["load"].iloc[0](), good.sort_values("macs_per_image")["load"].iloc[0]()
+large, small = (
+    path["load"].iloc[0](),
+    good.sort_values("macs_per_image")["load"].iloc[0](),
+)
 
 
 def describe(clf):

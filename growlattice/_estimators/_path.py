@@ -2,6 +2,7 @@
 
 import copy
 from functools import partial
+from itertools import pairwise
 from numbers import Integral, Real
 
 import numpy as np
@@ -13,7 +14,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from ._base import BaseLatticeEstimator
 from ._parameters import PRESSURES, is_pressure
 
-# Measured: docs/choices.
+# What they find is measured: docs/benchmarks.
 PATH_PRESSURES = (3.0, 10.0)
 KEEPS = (0.9, 0.6, 0.45, 0.3, 0.2, 0.12)
 
@@ -210,7 +211,7 @@ def _check_prices(pressures, estimator):
     prices = prices[1:]
     if not prices:
         raise ValueError("pressures is empty. Give at least one price.")
-    for lower, higher in zip(prices, prices[1:], strict=False):
+    for lower, higher in pairwise(prices):
         if lower == higher or any(lower[name] > higher[name] for name in PRESSURES):
             raise ValueError(
                 f"pressures must ascend, for a lattice that has shrunk does not come back, but {higher} follows "
