@@ -1,6 +1,11 @@
 """Sphinx configuration. Nothing here reaches the network."""
 
+import sys
+from pathlib import Path
+
 from growlattice import __version__
+
+sys.path.insert(0, str(Path(__file__).parent))  # figures.py, for the plots of the pages
 
 project = "growlattice"
 author = "The growlattice developers"
