@@ -24,14 +24,13 @@ from .._training._inference import measure
 from .._training._input_form import InputForm
 from .._training._net import check_finite, seeded_generator
 from .._training._training_set import pixel_statistics
+from .._version import DOCUMENTATION
 from ..lattice import Lattice
 from ..lattice._costs import REFERENCE_STEPS
 from ..lattice._resolution import layer_factors
 from ._fitted import FITTED, MEASURED, FittedLattice, restored_on_error
 from ._parameters import CONSTRAINTS, check_parameters, history_columns
 from ._summary import fit_record
-
-DOCUMENTATION = "https://growlattice.readthedocs.io/en/latest"
 
 
 class BaseLatticeEstimator(CallbackSupportMixin, FittedLattice):
@@ -42,8 +41,8 @@ class BaseLatticeEstimator(CallbackSupportMixin, FittedLattice):
     """
 
     _parameter_constraints = CONSTRAINTS
-    # scikit-learn's HTML of the estimator links here
-    _doc_link_module = "growlattice"
+    # scikit-learn's HTML of the estimator links here, if there is a place to link to
+    _doc_link_module = DOCUMENTATION and "growlattice"
     _doc_link_template = f"{DOCUMENTATION}/api/generated/{{estimator_module}}.{{estimator_name}}.html"
 
     @with_callbacks

@@ -185,6 +185,7 @@ class LatticeClassifier(ClassifierMixin, PruningMixin, HaltingMixin, BaseLattice
     (160,)
     """
 
+    __module__ = "growlattice"  # where users find it: skops, mlflow and pickle write this name
     _task = "classification"
     _baseline = DummyClassifier
     _parameter_constraints = CONSTRAINTS | {"class_weight": [StrOptions({"balanced"}), dict, None]}

@@ -180,6 +180,7 @@ class LatticeRegressor(MultiOutputMixin, RegressorMixin, PruningMixin, BaseLatti
     (102,)
     """
 
+    __module__ = "growlattice"  # where users find it: skops, mlflow and pickle write this name
     _task = "regression"
     _baseline = DummyRegressor
 

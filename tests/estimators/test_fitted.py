@@ -124,7 +124,7 @@ def test_skops_needs_to_trust_one_type(small, make_small):
     X, y = small
     clf = make_small(time_pressure=0.5, max_epochs=2).fit(X, y)
     content = skops.io.dumps(clf)
-    name = "growlattice._estimators._classifier.LatticeClassifier"
+    name = "growlattice.LatticeClassifier"
     assert skops.io.get_untrusted_types(data=content) == [name]
     loaded = skops.io.loads(content, trusted=[name])
     assert np.array_equal(loaded.predict_proba(X), clf.predict_proba(X))

@@ -8,6 +8,9 @@ import torch
 from PIL import Image
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 
+from growlattice import LatticeClassifier
+from growlattice._version import DOCUMENTATION
+
 # --- what X may be ---
 
 
@@ -68,6 +71,13 @@ def test_text_shows_what_is_used(small, make_small):
     assert f"{clf.n_parameters_:,} parameters, {clf.macs_per_image_:,} multiply-accumulates" in repr(clf)
     html = clf._repr_html_()
     assert all(name in html for name in ("channels_used_", "layers_used_", "macs_per_image_", "time_used_"))
+
+
+def test_the_html_of_an_estimator_links_to_published_pages_only(monkeypatch):
+    assert DOCUMENTATION or "href=" not in LatticeClassifier()._repr_html_()
+    monkeypatch.setattr(LatticeClassifier, "_doc_link_module", "growlattice")
+    monkeypatch.setattr(LatticeClassifier, "_doc_link_template", "https://here/{estimator_module}.{estimator_name}")
+    assert 'href="https://here/growlattice.LatticeClassifier' in LatticeClassifier()._repr_html_()
 
 
 def test_image_size_resizes_in_fit_and_predict(random_images, make_small):
