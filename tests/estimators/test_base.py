@@ -20,24 +20,29 @@ from growlattice._training._training_set import TrainingSet
 # --- training ---
 
 
-@pytest.mark.parametrize(
-    "name, pressures", [("breadth", (0, 0.3, 1, 3)), ("depth", (0, 0.3, 1, 3)), ("time", (0, 0.1, 0.3, 1))]
-)
-def test_raising_the_pressure_on_one_resource_lowers_its_cost(name, pressures, digits):
+def fit_at_prices(digits, **pressures):
+    sizes = dict(max_channels=8, max_layers=3, max_steps=3, max_epochs=10)
+    return LatticeClassifier(**sizes, **pressures, random_state=0).fit(digits[0][:400], digits[2][:400])
+
+
+@pytest.fixture(scope="module")
+def without_prices(digits):
+    return fit_at_prices(digits)
+
+
+@pytest.mark.parametrize("name, pressures", [("breadth", (0.3, 1, 3)), ("depth", (0.3, 1, 3)), ("time", (0.1, 0.3, 1))])
+def test_raising_the_pressure_on_one_resource_lowers_its_cost(name, pressures, digits, without_prices):
     """Real fits on digits: each cost falls with its own pressure, over four values."""
-    X, y = digits[0][:400], digits[2][:400]
-    costs = []
-    for pressure in pressures:
-        clf = LatticeClassifier(max_channels=8, max_epochs=10, random_state=0, **{f"{name}_pressure": pressure})
-        costs.append(clf.fit(X, y).costs_[name])
+    fits = [without_prices, *(fit_at_prices(digits, **{f"{name}_pressure": pressure}) for pressure in pressures)]
+    costs = [clf.costs_[name] for clf in fits]
     assert costs == sorted(costs, reverse=True) and len(set(costs)) == 4
 
 
 def test_a_strong_depth_pressure_empties_the_top_layer(digits):
     X_train, X_test, y_train, y_test = digits
+    sizes = dict(max_channels=8, max_steps=2, max_epochs=12, random_state=0)
     free, pressed = (
-        LatticeClassifier(max_epochs=12, depth_pressure=pressure, random_state=0).fit(X_train, y_train)
-        for pressure in (0.0, 3.0)
+        LatticeClassifier(depth_pressure=pressure, **sizes).fit(X_train[:800], y_train[:800]) for pressure in (0.0, 3.0)
     )
     layers = pressed.channel_magnitude_.mean(axis=1)
     assert layers[-1] < 0.05 * layers[0]
@@ -45,10 +50,9 @@ def test_a_strong_depth_pressure_empties_the_top_layer(digits):
 
 
 def test_time_pressure_takes_time_used_from_near_all_steps_to_under_half(digits):
-    X, y = digits[0][:800], digits[2][:800]
-    free, pressed = (
-        LatticeClassifier(max_epochs=15, time_pressure=pressure, random_state=0).fit(X, y) for pressure in (0.0, 1.0)
-    )
+    X, y = digits[0][:400], digits[2][:400]
+    sizes = dict(max_channels=8, max_layers=2, max_epochs=15, random_state=0)
+    free, pressed = (LatticeClassifier(time_pressure=pressure, **sizes).fit(X, y) for pressure in (0.0, 1.0))
     assert free.time_used_ > 0.9 * free.max_steps
     assert pressed.time_used_ < 0.5 * pressed.max_steps
 

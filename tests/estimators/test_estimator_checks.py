@@ -19,10 +19,8 @@ print(dict(Counter(check["status"] for check in checks)))
 """
 
 
-@pytest.mark.parametrize(
-    "name, n_threads, n_checks",
-    [("LatticeClassifier", 1, 63), ("LatticeClassifier", 2, 63), ("LatticeRegressor", 1, 60)],
-)
+# The threads are torch's outside of a fit, which must not decide anything; more of them can only go wrong in more ways.
+@pytest.mark.parametrize("name, n_threads, n_checks", [("LatticeClassifier", 2, 63), ("LatticeRegressor", 1, 60)])
 def test_check_estimator(name, n_threads, n_checks):
     """In a process of its own: SCIPY_ARRAY_API must be set before scipy is imported."""
     run = subprocess.run(
