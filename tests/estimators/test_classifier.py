@@ -31,15 +31,19 @@ def test_answer_is_the_mixture_of_the_stages(small, make_small, time_selection):
 
 def test_it_learns_digits(digits):
     X_train, X_test, y_train, y_test = digits
-    clf = LatticeClassifier(max_epochs=10, random_state=0).fit(X_train, y_train)
+    clf = LatticeClassifier(max_layers=3, max_steps=3, max_epochs=8, random_state=0)
+    clf.fit(X_train[:1000], y_train[:1000])
     assert clf.score(X_test, y_test) > 0.95
 
 
-@pytest.mark.parametrize("load, n_seeds, at_least", [(load_wine, 2, 0.95), (load_breast_cancer, 1, 0.94)])
-def test_it_learns_tables(load, n_seeds, at_least):
+@pytest.mark.parametrize(
+    "load, n_epochs, n_seeds, at_least", [(load_wine, 30, 2, 0.95), (load_breast_cancer, 20, 1, 0.94)]
+)
+def test_it_learns_tables(load, n_epochs, n_seeds, at_least):
     X, y = load(return_X_y=True)
     folds = StratifiedKFold(3, shuffle=True, random_state=0)
-    scores = [cross_val_score(LatticeClassifier(random_state=seed), X, y, cv=folds) for seed in range(n_seeds)]
+    fits = [LatticeClassifier(max_layers=2, max_epochs=n_epochs, random_state=seed) for seed in range(n_seeds)]
+    scores = [cross_val_score(clf, X, y, cv=folds) for clf in fits]
     assert np.mean(scores) > at_least
 
 
