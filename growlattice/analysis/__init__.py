@@ -6,7 +6,8 @@ judgement uncertainty, and intervals over images and seeds.
 """
 
 from ._accuracy import efficiency, error_consistency, error_consistency_matrix
-from ._intervals import Correlation, SeedInterval, correlate, seed_interval
+from ._correlation import Correlation, correlate
+from ._intervals import SeedInterval, seed_interval
 from ._outputs import embed_models, output_divergence
 
 __all__ = [

@@ -41,3 +41,8 @@ def check_axes(name, values, shape):
 def check_same_length(name_a, a, name_b, b):
     if len(a) != len(b):
         raise ValueError(f"{name_a} has {len(a)} images, but {name_b} has {len(b)}. Give the same images to both.")
+
+
+def check_confidence_level(confidence_level):
+    if not 0 < confidence_level < 1:
+        raise ValueError(f"confidence_level={confidence_level} is not between 0 and 1. Give a share, such as 0.95.")
