@@ -53,6 +53,17 @@ SCRIPTS = {
             "figure_6_differences": (36, ["data", "less", "of", "difference", "low", "high"]),
         },
     ),
+    "people": (
+        ["people"],
+        {
+            "people_lattices": (10, ["question", "seed", "accuracy", "relation_low", "given_error", "over_classes"]),
+            "people_means": (5, ["question", "max_layers", "n_seeds", "relation_low", "given_all_high"]),
+            "people_trends": (4, ["with", "lattices", "n", "statistic", "low", "high"]),
+            "people_classes": (10, ["label", "time_used", "entropy", "right"]),
+            "people_images": (450, ["image", "label", "entropy", "time_used_0", "time_used_1"]),
+            "people_errors": (4, ["claim", "mean", "low", "high", "n_pairs", "images_low"]),
+        },
+    ),
 }
 
 
@@ -197,3 +208,50 @@ def test_harder_data_is_compared_seed_by_seed(script):
     assert (row["data"], row["less"], row["difference"]) == ("cifar10", "mnist", 4.0)
     assert row["high"] == pytest.approx(4 + 12.7062, abs=1e-4)
     assert table.loc["layers_used", ["difference", "low", "high"]].tolist() == [0, 0, 0]
+
+
+def test_peoples_answers_are_merged_into_the_categories_of_a_question(script):
+    people = script("people")
+    category = people.categories_of("cat or dog")
+    assert [people.CLASSES[place] for place in np.flatnonzero(category >= 0)] == ["cat", "dog"]
+    counts = np.zeros((3, 10), dtype=int)
+    counts[0, [3, 5, 4]] = 10, 30, 60  # cat, dog, deer
+    counts[1, 5] = 7
+    counts[2, 4] = 50  # nobody says cat or dog
+    quarter = -0.25 * np.log(0.25) - 0.75 * np.log(0.75)
+    assert people.uncertainty(counts, category) == pytest.approx([quarter, 0, np.nan], nan_ok=True)
+    animals = people.categories_of("animal or vehicle")
+    assert people.uncertainty(counts, animals).tolist() == [0, 0, 0]
+    assert np.bincount(animals).tolist() == [6, 4] and np.bincount(people.categories_of("all ten")).tolist() == [1] * 10
+
+
+def test_times_of_people_are_medians_of_a_table(script, tmp_path):
+    read_times = script("people").read_times
+    path = tmp_path / "times.csv"
+    path.write_text("who,image,time\na,1,300\nb,1,900\nc,1,400\nd,3,250\n")
+    assert read_times(path, 4) == pytest.approx([np.nan, 400, np.nan, 250], nan_ok=True)
+    with pytest.raises(ValueError, match="goes from 1 to 3, but whole numbers from 0 to 2 were expected"):
+        read_times(path, 3)
+
+
+def test_lattices_of_people_differ_from_the_first_in_one_setting_alone(script):
+    people = script("people")
+    rows = [("a", 0.1, 2, 6, 100), ("a", 0.2, 2, 6, 100), ("a", 0.2, 1, 6, 100), ("b", 0.1, 2, 6, 100)]
+    table = pd.DataFrame(rows, columns=people.FORM)
+    assert people.varied(table, "time_pressure", table).index.tolist() == [0, 1]
+    assert people.varied(table, "question", table).index.tolist() == [0, 3]
+    assert people.varied(table, "seed", table).index.tolist() == [0]
+
+
+def test_shared_errors_are_those_of_lattices_of_other_seeds(script):
+    people = script("people")
+    lattices = pd.DataFrame({"max_layers": [1, 4, 1, 4, 1], "seed": [0, 0, 1, 1, 2]}).assign(
+        question="a", time_pressure=0.1, max_steps=6, n_train=100
+    )
+    hard = np.random.default_rng(0).random((2, 400)) < 0.2  # what shallow lattices get wrong, and what deep ones do
+    images = [pd.DataFrame({"right": ~hard[int(layers > 1)]}) for layers in lattices["max_layers"]]
+    table = people.shared_errors(lattices, images, "a", depths=[1, 4], n_bootstrap=100).set_index("claim")
+    assert table["n_pairs"].unique().tolist() == [1]  # the third seed has no deep one
+    between = table.loc["layers: between 1 and 4", "mean"]
+    assert table["mean"].tolist() == pytest.approx([1, 1, between, 1 - between])
+    assert between < 0.3 and table.loc["layers: first less third", "images_low"] > 0.5
