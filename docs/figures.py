@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 
 MEASURED = Path(__file__).parent / "measured"
@@ -27,3 +28,36 @@ def draw_claim(claim):
     ax.set(xlabel=rows["panel"].iloc[0], ylim=(0.4, len(rows) + 0.6))
     ax.spines[["top", "right", "left"]].set_visible(False)
     ax.tick_params(left=False)
+
+
+def draw_people():
+    """Relation of time used to people's uncertainty: by accuracy, and with other measures taken out."""
+    lattices = pd.read_csv(MEASURED / "people.csv")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained", width_ratios=[1, 1])
+    for (question, n_train, layers), group in lattices.groupby(["question", "n_train", "max_layers"], sort=False):
+        label = f"{question}, {n_train:,} images, {layers} layer{'s'[: layers > 1]}"
+        left.errorbar(group["accuracy"], group["relation"], yerr=_bars(group, "relation"), fmt="o", label=label)
+    left.axhline(0, color="0.8", linewidth=1, zorder=0)
+    left.set(xlabel="accuracy on test images", ylabel="time used with people's uncertainty\n(rank correlation)")
+    left.legend(loc="lower left", bbox_to_anchor=(0, 1), frameon=False, fontsize="small")
+    best = lattices[(lattices["question"] == "animal or vehicle") & (lattices["n_train"] == 20000)]
+    taken_out = {
+        "relation": "nothing",
+        "given_image": "mean and contrast",
+        "within_classes": "the class",
+        "given_first": "its first uncertainty",
+        "given_error": "its error",
+    }
+    for place, name in enumerate(taken_out):
+        places = place + np.linspace(-0.25, 0.25, len(best))
+        right.errorbar(best[name], places, xerr=_bars(best, name), fmt="o", color="tab:blue", markersize=4)
+    right.axvline(0, color="0.8", linewidth=1, zorder=0)
+    right.set_yticks(range(len(taken_out)), taken_out.values())
+    right.invert_yaxis()
+    right.set(xlabel="rank correlation", ylabel="taken out", title="animal or vehicle, 20,000 images, five lattices")
+    for ax in (left, right):
+        ax.spines[["top", "right"]].set_visible(False)
+
+
+def _bars(table, name):
+    return [table[name] - table[f"{name}_low"], table[f"{name}_high"] - table[name]]
