@@ -11,6 +11,7 @@ from skorch.history import History
 
 from .._storage._file import other_errors_as_unusable, pack, read, unpack, unusable, write
 from .._storage._fit import describe_params, describe_trained, read_params, read_trained
+from .._training._compiling import compiled_run
 from .._training._device import PRECISIONS, choose_device, choose_precision, cpu_threads
 from .._training._inference import collect
 from .._training._net import LatticeNet, history_frame, history_rows
@@ -215,6 +216,7 @@ class FittedLattice(BaseEstimator):
             annealing=tuple(self.annealing),
             seed=seed,
             precision=self.precision,
+            compiling=self.compile,
             lr=self.lr,
             optimizer__weight_decay=self.weight_decay,
             optimizer__fused=True,
@@ -292,6 +294,7 @@ class FittedLattice(BaseEstimator):
         return self._collect_images(self._images(X), read, run)
 
     def _collect_images(self, images, read, run=None):
+        run = run or compiled_run(self.compile, self.lattice_, len(images))
         with cpu_threads(self.n_threads):
             return collect(self.lattice_, images, read, self.net_.conv_dtype, run)
 

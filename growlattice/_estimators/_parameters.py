@@ -31,6 +31,7 @@ CONSTRAINTS = {
     "augment": [callable, None],
     "device": [str, torch.device],
     "precision": [StrOptions({"auto", *PRECISIONS})],
+    "compile": [StrOptions({"auto"}), "boolean"],
     "n_threads": [Interval(Integral, 1, MOST_THREADS, closed="both"), None],
     "memory": [str, os.PathLike, None],
     "callbacks": [*SEQUENCE, None],

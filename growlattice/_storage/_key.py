@@ -21,6 +21,7 @@ import torch
 from skorch.callbacks import Callback, EpochTimer, PrintLog, ProgressBar
 
 from .._training._callbacks import unnamed
+from .._training._compiling import can_compile
 from .._training._device import choose_device, choose_precision
 from ._file import digest_of
 from ._json import as_json
@@ -70,6 +71,7 @@ def fit_key(estimator, form, data, validation, seed, start=None):
     """
     params, device = estimator.get_params(deep=False), choose_device(estimator.device)
     params["precision"] = choose_precision(estimator.precision, device)
+    params["compile"] = estimator.compile if can_compile(device.type) else False
     params["n_threads"] = device.type == "cpu" and (estimator.n_threads or torch.get_num_threads())
     parts = {
         "class": identity(type(estimator)),

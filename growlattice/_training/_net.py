@@ -17,11 +17,11 @@ from ..lattice._costs import REFERENCE_CHANNELS, REFERENCE_LAYERS, REFERENCE_STE
 from ..lattice._surgery import cut_state, cut_tensors, drop_unreachable_layers, score_norms
 from ..lattice._tasks import TASKS
 from ._callbacks import default_callbacks
+from ._compiling import PASSES, epoch_work, forward, is_worth_compiling
 from ._device import PRECISIONS, choose_precision
 from ._inference import measure
 
 RATE_POWER, MOST_RATE, WARM_UP = 0.75, 16.0, 0.1
-PASSES = 3  # forward, and backward for twice as much
 LOWER_IS_BETTER = dict.fromkeys(("train_loss", "error", "valid_error"), True) | {
     f"{measured_on}{task.score_name}": False for measured_on in ("", "valid_") for task in TASKS.values()
 }
@@ -110,6 +110,8 @@ class LatticeNet(NeuralNet):
         Seed of shuffling, noise and augmentation.
     precision : str
         See :func:`growlattice._training._device.choose_precision`; what it means depends on where the net is.
+    compiling : {"auto"} or bool
+        See :func:`growlattice._training._compiling.is_worth_compiling`. (skorch has a `compile` of its own.)
     **kwargs
         As for :class:`skorch.NeuralNet`.
     """
@@ -125,6 +127,7 @@ class LatticeNet(NeuralNet):
         annealing,
         seed,
         precision,
+        compiling=False,
         criterion=torch.nn.Identity,  # skorch asks for one; what is trained on is `get_loss`
         optimizer=torch.optim.AdamW,
         train_split=None,
@@ -138,6 +141,7 @@ class LatticeNet(NeuralNet):
         self.annealing = annealing
         self.seed = seed
         self.precision = precision
+        self.compiling = compiling
 
     @property
     def _default_callbacks(self):
@@ -175,8 +179,17 @@ class LatticeNet(NeuralNet):
             super().load_params(f_params=checkpoint.get_formatted_files(self)["f_params"], **kwargs)
         super().load_params(*args, checkpoint=checkpoint, **kwargs)
 
-    def infer(self, x, **fit_params):
-        return self.module_(x, conv_dtype=self.conv_dtype, **fit_params)
+    def infer(self, x, compiled=False, **fit_params):
+        return forward(
+            self.module_, x, conv_dtype=self.conv_dtype, compiled=compiled, noisy=bool(self.noise), **fit_params
+        )
+
+    def is_compiled(self, n_images, start, end, relaxing=False):
+        """Whether the epoch that is begun, from `start` to `end`, is to run compiled."""
+        rows = [row["macs_per_image"] for row in self.history[:-1] if row["relaxing"] == relaxing]
+        n_before = round(start / (end - start)) if end > start else 0
+        work = epoch_work(rows[max(len(rows) - n_before, 0) :], self.module_.macs(), n_images, start, end)
+        return is_worth_compiling(self.compiling, torch.device(self.device).type, work)
 
     def moments(self):
         """The optimizer's state as tensors, named by parameter and kind."""
@@ -238,6 +251,7 @@ class LatticeNet(NeuralNet):
         epoch = 1 + sum(row["relaxing"] == relaxing for row in self.history[:-1])
         shuffling = seeded_generator(self.seed, epoch, 2 * relaxing)
         noise = seeded_generator(self.seed, epoch, 2 * relaxing + 1, device=self.device)
+        compiled = self.is_compiled(len(batches.data), start, end, relaxing)
         self._set_prices(relaxing)
         self.sums_ = {}
         self.tail_weights_ = torch.zeros((), device=self.device)
@@ -246,7 +260,7 @@ class LatticeNet(NeuralNet):
             progress = start + (end - start) * index / len(batches)
             self._set_progress(progress, decay)
             self.notify("on_batch_begin", batch=batch, training=True)
-            step = self.train_step(batch, noise=self.noise * self.ramp_, generator=noise)
+            step = self.train_step(batch, noise=self.noise * self.ramp_, generator=noise, compiled=compiled)
             self.notify("on_batch_end", batch=batch, training=True, **step)
         self.score_norms_ = self.score_norms_ / len(batches.data)
 

@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional
 
 from ._costs import REFERENCE_STEPS
-from ._operations import add_normalized, convolve, convolve_together, divisive_normalization, standard_normal_like
+from ._operations import add_normalized, convolve, convolve_together, divisive_normalization, rectify
 from ._resolution import pool, upsample
 from ._state import LatticeState
 from ._weights import CONNECTIONS, LatticeWeights
@@ -79,11 +79,49 @@ class Lattice(LatticeWeights):
         -------
         LatticeOutput or RegressionOutput
         """
+        return self.run(images, noise, self.draw_noise(len(images), generator) if noise else None, conv_dtype)
+
+    def draw_noise(self, n_images, generator):
+        """Draw the noise of all layers and steps for a batch of images, at once: few large draws cost less than many.
+
+        Returns
+        -------
+        tensor of shape (n_images, n_hidden)
+            Standard normal; of each step and each layer in it, in the order (height, width, channels).
+        """
+        dtype, device = self.pixel_mean.dtype, self.pixel_mean.device
+        return torch.randn((n_images, self.n_hidden), generator=generator, dtype=dtype, device=device)
+
+    def run(self, images, noise=0.0, drawn=None, conv_dtype=None):
+        """What :meth:`forward` does, with noise that is drawn already, and so a function of its arguments.
+
+        Parameters
+        ----------
+        images, conv_dtype
+            As for :meth:`forward`.
+        noise : float or tensor of shape ()
+            Standard deviation.
+        drawn : tensor, default=None
+            As :meth:`draw_noise` gives it; without it there is no noise.
+
+        Returns
+        -------
+        LatticeOutput or RegressionOutput
+        """
+        sizes = self._hidden_sizes()
+        drawn = [None] * self.steps_left if drawn is None else drawn.split(sum(sizes), dim=1)
         state, activity = self.start(images, conv_dtype), []
-        for step in range(self.steps_left):
-            last = step == self.steps_left - 1
-            activity.append(self.step(state, noise, generator, bottom_up_only=last))
+        for step, of_step in enumerate(drawn):
+            layers = (
+                None if of_step is None else [noise * layer for layer in self._as_hidden(of_step.split(sizes, dim=1))]
+            )
+            activity.append(self.step(state, layers, bottom_up_only=step == self.steps_left - 1))
         return self._read_out(torch.stack(activity, dim=1))  # (n_images, steps_left, channels of all layers)
+
+    @property
+    def n_hidden(self):
+        """How many numbers the hidden states of all layers and steps that are left have for an image."""
+        return self.steps_left * sum(self._hidden_sizes())
 
     def start(self, images, conv_dtype=None):
         """What a run needs before its first step.
@@ -109,14 +147,14 @@ class Lattice(LatticeWeights):
         hidden = [silence[size] for size in self.layer_sizes[: len(self.bottom_up)]]
         return LatticeState(kernels, first_drive, hidden)
 
-    def step(self, state, noise=0.0, generator=None, bottom_up_only=False):
+    def step(self, state, noise=None, bottom_up_only=False):
         """Run one step, which changes the state.
 
         Parameters
         ----------
         state : LatticeState
-        noise, generator
-            As for :meth:`forward`.
+        noise : sequence of tensor, default=None
+            What is added to the hidden state of each layer, in its shape.
         bottom_up_only : bool, default=False
             Whether to leave out what the step after this one reads: this one is the last, or :meth:`drive_next` comes
             before the next.
@@ -134,12 +172,13 @@ class Lattice(LatticeWeights):
                 hidden = state.hidden[layer] + state.first_drive
             if state.drives is not None:
                 hidden = add_normalized(hidden, self._recurrent_drive(state.drives, layer))
-            if noise:
-                hidden = hidden + noise * standard_normal_like(hidden, generator)
+            if noise is not None:
+                hidden = hidden + noise[layer]
             state.hidden[layer] = hidden
-            active.append(torch.relu(hidden))
+            wide, narrow = rectify(hidden, state.kernels["input"][0].dtype)
+            active.append(wide)
             outgoing = self._outgoing_kernels(layer, recurrent=not bottom_up_only)
-            drives.append(self._drive(active[-1], layer, outgoing, state.kernels))
+            drives.append(self._drive(narrow, layer, outgoing, state.kernels))
         state.drives = drives
         return torch.cat([layer.mean(dim=(2, 3)) for layer in active], dim=1)
 
@@ -229,6 +268,16 @@ class Lattice(LatticeWeights):
             place: (convolution.weight.to(dtype), None if convolution.bias is None else convolution.bias.to(dtype))
             for place, convolution in convolutions.items()
         }
+
+    def _hidden_sizes(self):
+        """How many numbers the hidden state of each layer that is left has for an image."""
+        pixels = [height * width for height, width in self.layer_sizes]
+        return [n_kept * n_pixels for n_kept, n_pixels in zip(self.channels_left, pixels, strict=False)]
+
+    def _as_hidden(self, rows):
+        """Rows of numbers of each layer in the shape of its hidden state, with channels last in memory as there."""
+        parts = zip(rows, self.layer_sizes, self.channels_left, strict=False)
+        return [row.unflatten(1, (*size, n_kept)).permute(0, 3, 1, 2) for row, size, n_kept in parts]
 
     def _outgoing_kernels(self, layer, bottom_up=True, recurrent=True):
         """Names of the kernels that read a layer: bottom-up to the next, lateral, and top-down to the one below."""

@@ -1,4 +1,4 @@
-"""What the steps of a lattice are made of: divisive normalization, noise, time selection, and convolutions.
+"""What the steps of a lattice are made of: divisive normalization, time selection, and convolutions.
 
 Section 3.2 of Butkus, Garzón Gupta and Kriegeskorte (2026). Functions of tensors, without state.
 """
@@ -45,6 +45,9 @@ def add_normalized(hidden, drive):
     tensor of shape (n_images, n_kept, height, width)
         ``hidden + divisive_normalization(drive)``.
     """
+    if torch.compiler.is_compiling():  # a compiler fuses the passes by itself, and caches no graph with a Function
+        total = drive.abs().sum(dim=1, keepdim=True, dtype=hidden.dtype)
+        return hidden + drive / (1 + total / REFERENCE_CHANNELS)
     return _AddNormalized.apply(hidden, drive)[0]
 
 
@@ -106,13 +109,20 @@ def time_selection_weights(scores, temperature):
     return functional.log_softmax(temperature * scale * functional.normalize(scores, dim=1), dim=1)
 
 
-def standard_normal_like(tensor, generator):
-    """Noise of a tensor's shape, with its channels last in memory as in that of the drives."""
-    n_images, n_channels, height, width = tensor.shape
-    drawn = torch.randn(
-        (n_images, height, width, n_channels), generator=generator, dtype=tensor.dtype, device=tensor.device
-    )
-    return drawn.permute(0, 3, 1, 2)
+def rectify(hidden, dtype):
+    """Activity in the precision of a hidden state, and in that of the convolutions that read it.
+
+    Returns
+    -------
+    tuple of tensor of the same shape
+        The same tensor twice, unless a compiler is at work: that keeps, for the gradient, what the convolutions keep
+        anyway. Of a plain ReLU it would keep a mask of truth values, whose writing took half of the time of a step.
+    """
+    if not torch.compiler.is_compiling():
+        active = torch.relu(hidden)
+        return active, active
+    narrow = torch.relu(hidden.to(dtype))
+    return hidden * narrow.detach().sign(), narrow
 
 
 def convolve(images, kernel, bias):

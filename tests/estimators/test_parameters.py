@@ -120,6 +120,7 @@ BAD_PARAMETERS = {
     "augment": ["flip"],
     "device": ["cuda:99", "gpu", "meta"],
     "precision": ["float16"],
+    "compile": ["always", 2],
     "n_threads": [0, 1.5, "all", 1025, 2**31 - 1],
     "verbose": [2, -1, "yes"],
     "class_weight": ["even", {0: 0, 1: 0}, {0: np.nan, 1: 1.0}, {0: -1, 1: 1}],

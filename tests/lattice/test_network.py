@@ -84,12 +84,8 @@ def test_every_term_matters(term):
 def test_noise_is_added_to_every_hidden_state_and_accumulates():
     lattice, image = make_lattice(), make_images(1)
     sigma, draws = 0.3, torch.Generator().manual_seed(5)
-    noise = np.array(  # drawn as (height, width, channels)
-        [
-            [torch.randn(4, 3, 3, generator=draws, dtype=torch.float64).permute(2, 0, 1).numpy() for _ in range(3)]
-            for _ in range(3)
-        ]
-    )
+    drawn = torch.randn(1, 3 * 3 * 36, generator=draws, dtype=torch.float64)  # of steps and layers
+    noise = drawn.reshape(3, 3, 4, 3, 3).permute(0, 1, 4, 2, 3).numpy()  # from (height, width, channels)
     with torch.no_grad():
         output = lattice(image, noise=sigma, generator=torch.Generator().manual_seed(5))
     probas = reference.forward(as_arrays(lattice), image[0].numpy(), 3, 3, temperature=5.0, noise=sigma * noise)[2]

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from growlattice.lattice import add_normalized, divisive_normalization, time_selection_weights
-from growlattice.lattice._operations import convolve, convolve_together, standard_normal_like
+from growlattice.lattice._operations import convolve, convolve_together
 
 
 def draw(*shape, seed=0, dtype=torch.float64):
@@ -160,14 +160,6 @@ def test_a_narrow_drive_leaves_the_hidden_state_wide():
     assert [gradient.dtype for gradient in found] == [torch.float32, torch.bfloat16]
     torch.testing.assert_close(found[0], expected[0])
     torch.testing.assert_close(found[1], expected[1].bfloat16())
-
-
-def test_noise_lies_in_memory_as_the_drives_do_and_comes_from_the_generator():
-    like = torch.zeros(2, 5, 3, 4, dtype=torch.float64)
-    first, again = (standard_normal_like(like, torch.Generator().manual_seed(1)) for _ in range(2))
-    assert first.shape == like.shape and first.dtype == like.dtype
-    assert first.is_contiguous(memory_format=torch.channels_last)
-    assert torch.equal(first, again)
 
 
 def test_convolutions_together_are_those_by_themselves():

@@ -1,0 +1,246 @@
+"""Most tests compile with `eager`, which traces what is to be compiled and then runs it as it is."""
+
+import copy
+import pickle
+import warnings
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from growlattice._storage import _key
+from growlattice._training import _compiling, _net
+from growlattice._training._compiling import SETTLED, WORTH, can_compile, epoch_work, forward, is_worth_compiling
+from growlattice._training._net import seeded_generator
+from growlattice.lattice import compact
+
+from ..lattices import make_lattice
+
+SHAPE = (2, 5, 4)
+MASK = torch.tensor([[1, 1, 0], [0, 1, 1]], dtype=torch.bool)
+
+
+@pytest.fixture
+def compiled_forms(monkeypatch):
+    """The number of forms compiled so far, with a compiler that takes no time."""
+    monkeypatch.setattr(_compiling, "BACKEND", "eager")
+    monkeypatch.setattr(_compiling, "_FAILED", set())
+    _compiling._compiled.cache_clear()
+    yield lambda: _compiling._compiled.cache_info().currsize
+    _compiling._compiled.cache_clear()
+
+
+@pytest.fixture
+def broken(compiled_forms, monkeypatch):
+    def compile_nothing(graph, inputs):
+        raise RuntimeError("no such luck")
+
+    monkeypatch.setattr(_compiling, "BACKEND", compile_nothing)
+
+
+def batch(n_images=3):
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (n_images, *SHAPE), dtype=torch.uint8, generator=generator)
+
+
+def lattice_of(kind, dtype=torch.float64):
+    factors = (1, 2) if kind == "smaller layers" else 1
+    lattice = make_lattice(shape=SHAPE, n_layers=2, n_steps=2, downsample=factors).to(dtype)
+    return compact(lattice, MASK, 1, 0.8) if kind == "pruned" else lattice
+
+
+def answer(lattice, compiled, n_images=3, **options):
+    """Log-probabilities and the gradients of all weights."""
+    lattice.zero_grad()
+    generator = seeded_generator(1) if options.get("noise") else None
+    log_probas = forward(lattice, batch(n_images), generator=generator, compiled=compiled, **options).log_probas
+    log_probas[:, 0].sum().backward()
+    return [log_probas, *(parameter.grad.clone() for parameter in lattice.parameters() if parameter.grad is not None)]
+
+
+# --- what it is worth ---
+
+
+def test_short_work_and_other_devices_are_not_compiled_unless_asked_for(monkeypatch):
+    monkeypatch.setattr(_compiling, "can_compile", lambda device_type: True)
+    assert is_worth_compiling("auto", "cpu", WORTH) and not is_worth_compiling("auto", "cpu", 0.99 * WORTH)
+    assert not is_worth_compiling("auto", "cuda", WORTH) and not is_worth_compiling(False, "cpu", WORTH)
+    assert is_worth_compiling(True, "cuda", 0)
+
+
+def test_auto_needs_a_compiler(monkeypatch):
+    monkeypatch.setattr(_compiling, "can_compile", lambda device_type: False)
+    assert not is_worth_compiling("auto", "cpu", 10 * WORTH)
+
+
+def test_a_compiler_is_looked_for_where_torch_does(monkeypatch, tmp_path):
+    can_compile.cache_clear()
+    monkeypatch.setenv("CXX", str(tmp_path / "no_such_compiler"))
+    try:
+        assert not can_compile()
+    finally:
+        can_compile.cache_clear()
+
+
+def test_work_is_that_of_all_epochs_from_when_a_form_was_due():
+    n_epochs, sizes = 10, [9, 9, 4, 4, 4, 4, 4, 4, 4, 4]
+    work = [
+        epoch_work(sizes[:epoch], sizes[epoch], 100, epoch / n_epochs, (epoch + 1) / n_epochs)
+        for epoch in range(n_epochs)
+    ]
+    first, second = 3 * 9 * 100 * 10, 3 * 4 * 100 * (10 - 2 - SETTLED)
+    assert work == [first, first, *[0] * SETTLED, *[second] * (10 - 2 - SETTLED)]
+
+
+def test_training_whose_end_nobody_knows_is_eager():
+    assert epoch_work([4] * 30, 4, 100, 1.0, 1.0) == 0
+
+
+# --- equal to rounding ---
+
+
+@pytest.mark.parametrize("kind, noise", [("pruned", 0.0), ("smaller layers", 0.3)])
+def test_answers_and_gradients_are_those_of_the_lattice(compiled_forms, kind, noise, monkeypatch):
+    monkeypatch.setattr(_compiling, "BACKEND", "aot_eager")  # traces the backward pass too
+    lattice = lattice_of(kind)
+    for found, expected in zip(*(answer(lattice, way, noise=noise) for way in (True, False)), strict=True):
+        torch.testing.assert_close(found, expected)
+    assert compiled_forms() == 1 and not _compiling._FAILED
+
+
+def test_batches_of_any_size_and_noise_of_any_size_run_through_one_graph(compiled_forms, monkeypatch):
+    graphs = []
+
+    def count(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    monkeypatch.setattr(_compiling, "BACKEND", count)
+    for lattice in (lattice_of("full"), copy.deepcopy(lattice_of("full"))):  # one form
+        for n_images, noise in ((3, 0.0), (4, 0.1), (7, 0.2), (1, 0.2)):
+            found, expected = (answer(lattice, way, n_images, noise=noise, noisy=True) for way in (True, False))
+            torch.testing.assert_close(found[0], expected[0])
+    assert len(graphs) == 1
+
+
+def test_more_forms_than_torch_recompiles_are_each_compiled(compiled_forms):
+    for n_channels in range(1, 11):
+        lattice = make_lattice(shape=SHAPE, n_channels=n_channels, n_layers=1, n_steps=1)
+        torch.testing.assert_close(forward(lattice, batch(), compiled=True), lattice(batch()))
+    assert compiled_forms() == 10 and not _compiling._FAILED
+
+
+def test_hooks_of_callbacks_are_called(compiled_forms):
+    lattice, calls = lattice_of("full"), []
+    lattice.register_forward_hook(lambda *_: calls.append(1))
+    answer(lattice, True)
+    assert calls == [1] and compiled_forms() == 0
+
+
+@pytest.mark.skipif(not can_compile(), reason="there is no C++ compiler")
+@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning", "ignore::DeprecationWarning")
+def test_the_real_compiler_gives_the_same(monkeypatch, tmp_path):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    _compiling._compiled.cache_clear()
+    lattice = make_lattice(shape=SHAPE, n_layers=1, n_steps=1)
+    for found, expected in zip(*(answer(lattice, way, noise=0.1) for way in (True, False)), strict=True):
+        torch.testing.assert_close(found, expected)
+    assert not _compiling._FAILED
+
+
+# --- in fits ---
+
+
+@pytest.fixture
+def make_tiny(make_small):
+    return partial(make_small, max_channels=2, max_layers=1, max_steps=2)
+
+
+def test_a_compiled_fit_is_the_eager_one_to_rounding(compiled_forms, small, make_tiny):
+    one, other = (make_tiny(precision="float64", compile=way).fit(*small) for way in (True, False))
+    assert compiled_forms() == 1
+    np.testing.assert_allclose(one.predict_proba(small[0]), other.predict_proba(small[0]), atol=1e-8)
+    again = make_tiny(precision="float64", compile=True).fit(*small)
+    assert np.array_equal(one.predict_proba(small[0]), again.predict_proba(small[0]))
+
+
+def test_auto_leaves_small_fits_alone(compiled_forms, small, make_tiny):
+    make_tiny().fit(*small).predict(small[0])
+    assert compiled_forms() == 0
+
+
+def test_a_fit_compiles_what_lasts(compiled_forms, small, make_small, compacting, monkeypatch):
+    """And a resumed one does in the same epochs: those before are all that decides."""
+    ways, decide = [], _net.LatticeNet.is_compiled
+
+    def note(net, *args):
+        ways.append((decide(net, *args), net.module_.macs()))
+        return ways[-1][0]
+
+    monkeypatch.setattr(_net.LatticeNet, "is_compiled", note)
+    monkeypatch.setattr(_compiling, "can_compile", lambda device_type: True)
+    monkeypatch.setattr(_compiling, "WORTH", 1e6)
+    make_small(max_epochs=9, compile="auto", **compacting).fit(*small)
+    compiled, forms = zip(*ways, strict=True)
+    begun = [max((e for e in range(1, epoch + 1) if forms[e] != forms[e - 1]), default=0) for epoch in range(9)]
+    expected = [since == 0 or epoch - since >= SETTLED for epoch, since in enumerate(begun)]
+    assert list(compiled) == expected and compiled[0] and compiled[-1] and not all(compiled)
+
+
+def test_an_interrupted_fit_goes_on_to_the_same_result(compiled_forms, small, make_tiny, tmp_path):
+    class Stop(RuntimeError):
+        pass
+
+    train = _net.LatticeNet.train_batches
+
+    def stop(net, *args):
+        if len(net.history) == 3:
+            raise Stop
+        train(net, *args)
+
+    options = dict(compile=True, memory=tmp_path, checkpoint_seconds=0.0)
+    complete = make_tiny(compile=True).fit(*small)
+    interrupted = make_tiny(**options)
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Stop):
+        patch.setattr(_net.LatticeNet, "train_batches", stop)
+        interrupted.fit(*small)
+    resumed = make_tiny(**options).fit(*small)
+    assert np.array_equal(complete.predict_proba(small[0]), resumed.predict_proba(small[0]))
+
+
+def test_pickles_and_copies_hold_nothing_compiled(compiled_forms, small, make_tiny):
+    clf = make_tiny(compile=True, max_epochs=6).fit(*small)
+    for again in (pickle.loads(pickle.dumps(clf)), copy.deepcopy(clf), pickle.loads(pickle.dumps(clf.net_))):
+        assert again is not None
+    assert np.array_equal(pickle.loads(pickle.dumps(clf)).predict_proba(small[0]), clf.predict_proba(small[0]))
+    clf.prune(*small).predict(small[0])
+
+
+def test_where_the_compiler_fails_a_fit_is_eager_and_says_so_once(broken, small, make_tiny):
+    with pytest.warns(UserWarning, match="Not compiled.*compile=False") as caught:
+        one = make_tiny(compile=True).fit(*small)
+    assert len(caught) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        one.predict_proba(small[0])
+    other = make_tiny(compile=False).fit(*small)
+    assert np.array_equal(one.predict_proba(small[0]), other.predict_proba(small[0]))
+
+
+def test_an_error_of_the_lattice_itself_is_its_own(compiled_forms):
+    with pytest.raises(RuntimeError, match="size"):
+        forward(lattice_of("full"), torch.zeros(3, 5, 5, 4, dtype=torch.float64), compiled=True)
+    assert not _compiling._FAILED
+
+
+def test_the_key_says_what_runs(monkeypatch, small, make_tiny):
+    def key(**parameters):
+        clf = make_tiny(**parameters)
+        data = clf._training_set(*small, None, learn=True)
+        return _key.fit_key(clf, clf.input_form_, data, None, 0)
+
+    monkeypatch.setattr(_key, "can_compile", lambda device_type: True)
+    assert len({key(compile=way) for way in ("auto", True, False)}) == 3
+    monkeypatch.setattr(_key, "can_compile", lambda device_type: False)
+    assert len({key(compile=way) for way in ("auto", True, False)}) == 1
