@@ -26,7 +26,7 @@ def resource_scorers(keep=0.98, score="accuracy"):
     -------
     dict of str to callable
         "accuracy", or the name given, and "time_used" (steps) of the fitted lattice as it is; "steps_run", the mean
-        over images, of a copy that halts as the estimator does, or else as the images say (a regressor runs all steps);
+        over images, of a copy that halts as the estimator does, or else as the images say;
         "accuracy_pruned", "channels_used", "layers_used" and "macs_per_image" of a copy that is pruned on the images,
         once for all four. The estimator, which may be a pipeline that ends in a lattice, stays as it is. A lattice that
         is not above chance counts in full.
@@ -165,8 +165,6 @@ def _time_used(estimator, X, y):
 
 def _steps_run(keep, estimator, X, y):
     classifier, X = _classifier_and_input(estimator, X)
-    if not hasattr(classifier, "halt"):
-        return float(classifier.lattice_.steps_left)
     if not hasattr(classifier, "halting_"):
         classifier = copy.copy(classifier)
         with _on_few_images():

@@ -13,6 +13,7 @@ from ._base import BaseLatticeEstimator
 from ._halting import HaltingMixin
 from ._parameters import CONSTRAINTS, check_parameters
 from ._pruning import PruningMixin
+from ._thresholds import probability_thresholds
 
 
 class LatticeClassifier(ClassifierMixin, PruningMixin, HaltingMixin, BaseLatticeEstimator):
@@ -164,7 +165,7 @@ class LatticeClassifier(ClassifierMixin, PruningMixin, HaltingMixin, BaseLattice
     train_macs_ : int
         Multiply-accumulates of all training that `history_` tells of, three times those of the forward passes.
     resources_ : DataFrame
-        Written by `prune`, and by `fit` with `keep`: layers, channels of each layer, steps, parameters,
+        Written by `prune`, and by `fit` with `keep`: input channels, layers, channels of each layer, steps, parameters,
         multiply-accumulates per image and accuracy (or the score asked for) on the images given, in the rows "before"
         and "after". `halt` adds the row "halted", with the means of steps and multiply-accumulates over its own images.
     halting_ : dict
@@ -308,7 +309,7 @@ class LatticeClassifier(ClassifierMixin, PruningMixin, HaltingMixin, BaseLattice
         -------
         ndarray of shape (n,)
         """
-        best = self._collect(X, lambda output: output.log_probas.argmax(dim=1), self._run())
+        best = self._collect(X, lambda output: output.answer.argmax(dim=1), self._run())
         return self.target_form_.decode(best)
 
     def predict_proba(self, X):
@@ -337,7 +338,7 @@ class LatticeClassifier(ClassifierMixin, PruningMixin, HaltingMixin, BaseLattice
         -------
         ndarray of shape (n, n_classes)
         """
-        log_probas = self._collect(X, lambda output: output.log_probas, self._run())
+        log_probas = self._collect(X, lambda output: output.answer, self._run())
         return self.target_form_.of_classes(log_probas)
 
     def staged_predict_proba(self, X):
@@ -379,3 +380,15 @@ class LatticeClassifier(ClassifierMixin, PruningMixin, HaltingMixin, BaseLattice
     def _chance(self):
         """The accuracy of guessing."""
         return 1 / len(self.classes_)
+
+    def _thresholds(self):
+        """Thresholds that `halt` tries."""
+        return probability_thresholds(len(self.classes_))
+
+    def _step_scores(self, answers, data):
+        """Whether the answer after each step is right, as 1 or 0."""
+        return (answers[:, :, : len(self.classes_)].argmax(axis=2) == data.targets[:, None]).astype(float)
+
+    def _bounded_scores(self, answers, data):
+        """The same, and the least that any can be, for a guarantee."""
+        return self._step_scores(answers, data), 0.0

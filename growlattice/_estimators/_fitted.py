@@ -273,7 +273,7 @@ class FittedLattice(BaseEstimator):
         """Take halting back, with what it wrote in `resources_`."""
         if vars(self).pop("halting_", None) is None:
             return
-        left = self.resources_.drop(index="halted")
+        left = self.resources_.drop(index="halted").astype({"steps": int, "macs": int})
         if list(left.index) == ["before"]:  # prune did not write it
             del self.resources_
         else:

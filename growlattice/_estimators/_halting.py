@@ -3,18 +3,19 @@
 Calibration looks at the answers that staying in for 1, 2, ... steps would have given, all from one run over all steps.
 """
 
-import warnings
 from functools import partial
 from numbers import Real
 
 import numpy as np
 import pandas as pd
+import torch
+from sklearn.base import is_classifier
 from sklearn.utils.validation import check_is_fitted
 
-from ..lattice._halting import answers_so_far, run_until_sure
-from ._parameters import check_parameters
+from ..lattice._halting import answers_so_far, run_until_sure, sureness_so_far
+from ._parameters import check_above_chance, check_keep, check_parameters, warn_of_few_images
 from ._summary import resources_row
-from ._thresholds import lowest_threshold, probability_thresholds, steps_until
+from ._thresholds import lowest_threshold, steps_until
 
 
 class HaltingMixin:
@@ -23,25 +24,30 @@ class HaltingMixin:
     def halt(self, X, y=None, keep=0.98, confidence=None, sample_weight=None):
         """Let predictions end early: after the first step whose answer is sure enough.
 
-        The answer so far is the mixture over the steps run, with weights from their scores alone. An image stops when
-        the largest probability of that answer exceeds a threshold, and after the last step in any case. The threshold
-        is the lowest that keeps the share `keep` of the accuracy above chance,
-        ``chance + keep * (accuracy - chance)`` with a chance of one over the number of classes, on the images given.
-        Give images that neither training nor the final test uses. From then on `predict`, `predict_proba` and
-        `predict_log_proba` stop early; `staged_predict_proba`, `time_weights` and `time_used` are of all steps still.
-        `fit`, `partial_fit`, `prune` and `relax` take halting back, since another lattice needs another threshold.
+        The answer so far is the mixture over the steps run, with weights from their scores alone. A classifier's image
+        stops when the largest probability of that answer exceeds a threshold; a regressor's when the answer has moved
+        by less than a threshold since the step before, in standard deviations of y (the root mean square over outputs),
+        and so after two steps at the earliest; and each after the last step in any case. The threshold is the one that
+        stops earliest and keeps the share `keep` of the score above chance, ``chance + keep * (score - chance)``, on
+        the images given: of accuracy, with a chance of one over the number of classes, or of R2, with a chance of 0.
+        Give images that neither training nor the final test uses. From then on `predict`, and a classifier's
+        `predict_proba` and `predict_log_proba`, stop early; staged answers, `time_weights` and `time_used` are of all
+        steps still. `fit`, `partial_fit`, `prune` and `relax` take halting back, since another lattice needs another
+        threshold.
 
         Parameters
         ----------
         X, y
-            Images and labels, as in `fit`. ``halt(None)`` takes halting back.
+            Images and what to answer, as in `fit`. ``halt(None)`` takes halting back.
         keep : float, default=0.98
-            Share of the accuracy above chance to keep, from 0 to 1.
+            Share of the score above chance to keep, from 0 to 1.
         confidence : float, default=None
             How certain it has to be, above 0 and below 1, that `keep` holds for all images like these and not for these
-            alone. Without it, it holds for others on average only nearly. See :doc:`/concepts/time`.
+            alone. Without it, it holds for others on average only nearly. Of a regressor it is the share of an R2 whose
+            unit is the variance of y in training and in which the squared error of an image counts as four such
+            variances at most, for without a bound nothing could be guaranteed. See :doc:`/concepts/time`.
         sample_weight : array-like of shape (n,), default=None
-            Weights of the images in the accuracy. `class_weight` counts too, as it does in `fit`.
+            Weights of the images in the score. A classifier's `class_weight` counts too, as it does in `fit`.
 
         Returns
         -------
@@ -51,12 +57,12 @@ class HaltingMixin:
         Raises
         ------
         ValueError
-            If the accuracy on X is not above chance, or if the images are too few for the confidence asked for.
+            If the score on X is not above chance, or if the images are too few for the confidence asked for.
 
         Warns
         -----
         UserWarning
-            If the images are so few that the share that may be lost is less than one of them.
+            If a classifier's images are so few that the share that may be lost is less than one of them.
 
         See Also
         --------
@@ -69,32 +75,25 @@ class HaltingMixin:
             self._forget_halting()
             return self
         _check_shares(keep, confidence)
-        answers, right, weight = self._answers_so_far(X, y, sample_weight)
-        full, chance = np.average(right[:, -1], weights=weight), self._chance()
-        if full <= chance < 1:
-            raise ValueError(
-                f"The accuracy on the images given is {full:.3f}, not above the chance level of {chance:.3f}. "
-                "Train the lattice further, or check that X and y belong to the task it was fitted on."
-            )
-        if confidence is None and 0 < (1 - keep) * (full - chance) * len(right) < 1:
-            warnings.warn(
-                f"keep={keep} of an accuracy of {full:.3f} on {len(right)} images leaves less than one image to lose, "
-                "so the criterion is as strict as keep=1. Give more images, or a lower keep.",
-                stacklevel=2,
-            )
-        thresholds = np.log(probability_thresholds(len(self.classes_)))
-        sureness = answers.max(axis=2)
-        found = lowest_threshold(
-            sureness, right, thresholds, keep=keep, chance=chance, weight=weight, guarantee=confidence
-        )
+        answers, data = self._answers_so_far(X, y, sample_weight)
+        scores, weight = self._step_scores(answers, data), data.sample_weight
+        name, full, chance = self.lattice_.task.score_name, np.average(scores[:, -1], weights=weight), self._chance()
+        if chance < 1:
+            check_above_chance(name, full, chance)
+        if confidence is None and is_classifier(self):
+            warn_of_few_images(keep, full, chance, len(scores))
+        kept, least = (scores, 0.0) if confidence is None else self._bounded_scores(answers, data)
+        sureness, thresholds, least_sureness = self._sureness(answers)
+        shares = dict(keep=keep, chance=chance, least=least, weight=weight, guarantee=confidence)
+        found = lowest_threshold(sureness, kept, least_sureness, **shares)
         self._forget_halting()
         self.halting_ = {
-            "threshold": float(np.exp(found)),
+            "threshold": float(thresholds[least_sureness.index(found)]),
             "keep": float(keep),
             "confidence": None if confidence is None else float(confidence),
-            "n_images": len(right),
-            **self._outcome(steps_until(sureness, found), right, weight),
-            "accuracy_all_steps": float(full),
+            "n_images": len(scores),
+            **self._outcome(steps_until(sureness, found), scores, weight),
+            f"{name}_all_steps": float(full),
         }
         self._add_resources()
         return self
@@ -127,35 +126,40 @@ class HaltingMixin:
         Returns
         -------
         DataFrame
-            Columns "rule", "threshold", "mean_steps", "macs" (multiply-accumulates per image) and "accuracy". Rows with
-            the rule "halted" are of thresholds, from the strictest down; those with "trimmed" let all images run the
-            same number of steps, and have no threshold.
+            Columns "rule", "threshold", "mean_steps", "macs" (multiply-accumulates per image) and "accuracy" or "r2".
+            Rows with the rule "halted" are of thresholds, from the strictest on; those with "trimmed" let all images
+            run the same number of steps, and have no threshold.
         """
         check_is_fitted(self)
-        answers, right, weight = self._answers_so_far(X, y, sample_weight)
-        sureness, rows = answers.max(axis=2), []
-        for threshold in probability_thresholds(len(self.classes_)):
-            steps = steps_until(sureness, np.log(threshold))
-            rows.append({"rule": "halted", "threshold": threshold, **self._outcome(steps, right, weight)})
-        for n_steps in range(1, right.shape[1] + 1):
-            steps = np.full(len(right), n_steps)
-            rows.append({"rule": "trimmed", "threshold": np.nan, **self._outcome(steps, right, weight)})
+        answers, data = self._answers_so_far(X, y, sample_weight)
+        scores, rows = self._step_scores(answers, data), []
+        sureness, thresholds, least_sureness = self._sureness(answers)
+        for threshold, least in zip(thresholds, least_sureness, strict=True):
+            outcome = self._outcome(steps_until(sureness, least), scores, data.sample_weight)
+            rows.append({"rule": "halted", "threshold": threshold, **outcome})
+        for n_steps in range(1, scores.shape[1] + 1):
+            outcome = self._outcome(np.full(len(scores), n_steps), scores, data.sample_weight)
+            rows.append({"rule": "trimmed", "threshold": np.nan, **outcome})
         return pd.DataFrame(rows)
 
     def _answers_so_far(self, X, y, sample_weight):
-        """Answers after each step that is left, whether they are right, and weights of the images."""
+        """The lattice's answers after each step that is left, and the images as a training set."""
         if sample_weight is not None and np.max(sample_weight) > 0:  # no image is to count as several, however heavy
             sample_weight = np.asarray(sample_weight, dtype=float) / (2 * np.max(sample_weight))
         data = self._training_set(X, y, sample_weight, learn=False)
-        answers = self._collect_images(data.images, partial(answers_so_far, self.lattice_))
-        right = answers[:, :, : len(self.classes_)].argmax(axis=2) == data.targets[:, None]
-        return answers, right.astype(float), data.sample_weight
+        return self._collect_images(data.images, partial(answers_so_far, self.lattice_)), data
 
-    def _outcome(self, steps, right, weight):
+    def _sureness(self, answers):
+        """How sure the answers so far are; the thresholds to try; and what the sureness has to exceed at each."""
+        task, thresholds = self.lattice_.task, self._thresholds()
+        sureness = sureness_so_far(task, torch.from_numpy(answers)).numpy()
+        return sureness, thresholds, [float(task.least_sureness(threshold)) for threshold in thresholds]
+
+    def _outcome(self, steps, scores, weight):
         """What it comes to if each image runs so many steps."""
-        macs = np.array([self.lattice_.macs(n_steps) for n_steps in range(1, right.shape[1] + 1)])
-        stopped = np.take_along_axis(right, steps[:, None] - 1, axis=1)[:, 0]
-        means = {"mean_steps": steps, "macs": macs[steps - 1], "accuracy": stopped}
+        macs = np.array([self.lattice_.macs(n_steps) for n_steps in range(1, scores.shape[1] + 1)])
+        stopped = np.take_along_axis(scores, steps[:, None] - 1, axis=1)[:, 0]
+        means = {"mean_steps": steps, "macs": macs[steps - 1], self.lattice_.task.score_name: stopped}
         return {name: float(np.average(values, weights=weight)) for name, values in means.items()}
 
     def _run(self):
@@ -164,17 +168,17 @@ class HaltingMixin:
 
     def _add_resources(self):
         """Add to `resources_` the row "halted", below "before" and "after" of `prune` or below "before" alone."""
+        name = self.lattice_.task.score_name
         if not hasattr(self, "resources_"):
-            row = resources_row(self.lattice_, accuracy=self.halting_["accuracy_all_steps"])
+            row = resources_row(self.lattice_, **{name: self.halting_[f"{name}_all_steps"]})
             self.resources_ = pd.DataFrame.from_dict({"before": row}, orient="index")
-        halted = resources_row(self.lattice_, accuracy=self.halting_["accuracy"])
+        halted = resources_row(self.lattice_, **{name: self.halting_[name]})
         halted |= {"steps": self.halting_["mean_steps"], "macs": self.halting_["macs"]}
         self.resources_ = pd.concat([self.resources_, pd.DataFrame.from_dict({"halted": halted}, orient="index")])
 
 
 def _check_shares(keep, confidence):
-    if not (isinstance(keep, Real) and 0 <= keep <= 1):
-        raise ValueError(f"keep={keep!r} must be a number from 0 to 1: the share of the accuracy above chance to keep.")
+    check_keep(keep)
     if confidence is not None and not (isinstance(confidence, Real) and 0 < confidence < 1):
         raise ValueError(
             f"confidence={confidence!r} must be a number above 0 and below 1, such as 0.95, or None for no guarantee."

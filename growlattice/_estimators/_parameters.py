@@ -1,6 +1,7 @@
 """What the parameters of the estimators may be, and the errors that say so."""
 
 import os
+import warnings
 from numbers import Integral, Real
 
 import numpy as np
@@ -43,6 +44,31 @@ COLUMNS = frozenset(
     "epoch relaxing train_loss error breadth depth time time_used macs_per_image train_macs dur valid_error".split()
 )
 SCORES = frozenset(task.score_name for task in TASKS.values())
+
+
+def check_keep(keep):
+    """Raise a ValueError unless this is a share of a score."""
+    if not (isinstance(keep, Real) and 0 <= keep <= 1):
+        raise ValueError(f"keep={keep!r} must be a number from 0 to 1: the share of the score above chance to keep.")
+
+
+def check_above_chance(name, score, chance):
+    """Raise a ValueError unless a score on some images leaves something to keep."""
+    if score <= chance:
+        raise ValueError(
+            f"The {name} on the images given is {score:.3f}, not above the chance level of {chance:.3f}. "
+            "Train the lattice further, or check that X and y belong to the task it was fitted on."
+        )
+
+
+def warn_of_few_images(keep, accuracy, chance, n_images):
+    """Warn, from the method that a user called, if the share of accuracy that may be lost is less than one image."""
+    if 0 < (1 - keep) * (accuracy - chance) * n_images < 1:
+        warnings.warn(
+            f"keep={keep} of an accuracy of {accuracy:.3f} on {n_images} images leaves less than one image to lose, so "
+            "the criterion is as strict as keep=1. Give more images, or a lower keep.",
+            stacklevel=3,
+        )
 
 
 def check_parameters(estimator):

@@ -7,7 +7,6 @@ the channels of all layers. Here the number of steps is chosen with it, and inpu
 import copy
 import warnings
 from dataclasses import replace
-from numbers import Real
 
 import numpy as np
 import pandas as pd
@@ -21,7 +20,7 @@ from ..lattice import Lattice, compact
 from ..lattice._input_cut import cut_input, input_rank
 from ..lattice._surgery import drop_unreachable_layers, score_norms
 from ._fitted import restored_on_error
-from ._parameters import check_parameters
+from ._parameters import check_above_chance, check_keep, check_parameters, warn_of_few_images
 from ._summary import resources_row
 
 
@@ -62,9 +61,9 @@ def prune_lattice(lattice, is_enough, norms_of, moment_of, trim_steps, report):
             narrower = compact(shorter, search_mask(shorter, is_enough, report))
             if narrower.macs() < cheapest.macs():
                 wide, cheapest = shorter, narrower
-    candidates = [narrow_input(cheapest, is_enough, moment_of, report)]
-    n_inputs = narrow_input(wide, is_enough, moment_of, report).inputs_left
+    candidates = [narrow_input(cheapest, is_enough, moment_of(cheapest), report)]
     moment = moment_of(wide)
+    n_inputs = narrow_input(wide, is_enough, moment, report).inputs_left
     while n_inputs < input_rank(wide):  # from the fewest on, twice as many each time
         narrower = cut_input(wide, n_inputs, moment)
         if is_enough(narrower):
@@ -106,20 +105,31 @@ def search_mask(lattice, is_enough, report):
     return drop_unreachable_layers(mask_without(removed))
 
 
-def narrow_input(lattice, is_enough, moment_of, report):
+def narrow_input(lattice, is_enough, moment, report):
     """The lattice with the fewest input channels that are enough.
 
     First those go that the first layer cannot tell apart; of the others, bisection as in :func:`search_mask` says how
-    many. Parameters as for :func:`prune_lattice`.
+    many.
+
+    Parameters
+    ----------
+    lattice, is_enough, report
+        As for :func:`prune_lattice`.
+    moment : tensor of shape (inputs_left, inputs_left)
+        Mean of its :func:`growlattice.lattice._input_cut.input_products` over images.
+
+    Returns
+    -------
+    Lattice
     """
     rank = input_rank(lattice)
     exact = cut_input(lattice, rank) if rank < lattice.inputs_left else lattice
     if exact is not lattice and not is_enough(exact):  # a criterion without room for rounding
         return lattice
-    moment, too_few, enough = moment_of(exact), 0, exact
+    too_few, enough = 0, exact
     while enough.inputs_left - too_few > 1:
         middle = (too_few + enough.inputs_left) // 2
-        narrower = cut_input(exact, middle, moment)
+        narrower = cut_input(lattice, middle, moment)
         if is_enough(narrower):
             enough = narrower
         else:
@@ -184,10 +194,7 @@ class PruningMixin:
         """
         check_is_fitted(self)
         check_parameters(self)
-        if not (isinstance(keep, Real) and 0 <= keep <= 1):
-            raise ValueError(
-                f"keep={keep!r} must be a number from 0 to 1: the share of the score above chance to keep."
-            )
+        check_keep(keep)
         data, y = self._training_set(X, y, sample_weight, learn=False), self._check_y(y)
         with restored_on_error(self), gpu_memory(self.batch_size), cpu_threads(self.n_threads):
             if hasattr(self, "halting_"):
@@ -212,17 +219,10 @@ class PruningMixin:
                     return scorer(self._with_lattice(lattice), X, y, **weighing)
 
             before = score(self.lattice_)
-            if before <= chance and self._chance() < 1:
-                raise ValueError(
-                    f"The {name} on the images given is {before:.3f}, not above the chance level of {chance:.3f}. "
-                    "Train the lattice further, or check that X and y belong to the task it was fitted on."
-                )
-            if scoring is None and is_classifier(self) and 0 < (1 - keep) * (before - chance) * len(data) < 1:
-                warnings.warn(
-                    f"keep={keep} of an accuracy of {before:.3f} on {len(data)} images leaves less than one image to "
-                    "lose, so the criterion is as strict as keep=1. Give more images, or a lower keep.",
-                    stacklevel=2,
-                )
+            if self._chance() < 1:
+                check_above_chance(name, before, chance)
+            if scoring is None and is_classifier(self):
+                warn_of_few_images(keep, before, chance, len(data))
             self._cut(data, score, name, before, chance + keep * (before - chance), trim_steps)
             self._describe(data)
         return self

@@ -4,17 +4,23 @@ from dataclasses import replace
 from numbers import Real
 
 import numpy as np
+import torch
 from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.dummy import DummyRegressor
 from sklearn.utils import check_array
 
 from .._training._target_form import NumberTargets
 from .._training._training_set import make_training_set
+from ..lattice._halting import HaltedOutput
 from ._base import BaseLatticeEstimator
+from ._halting import HaltingMixin
 from ._pruning import PruningMixin
+from ._thresholds import movement_thresholds
+
+MOST_ERROR = 4.0  # that counts of an image, squared, in variances, where halting guarantees a share of R2
 
 
-class LatticeRegressor(MultiOutputMixin, RegressorMixin, PruningMixin, BaseLatticeEstimator):
+class LatticeRegressor(MultiOutputMixin, RegressorMixin, PruningMixin, HaltingMixin, BaseLatticeEstimator):
     """Recurrent convolutional regressor that grows in breadth, depth and time as far as it pays.
 
     The network is a lattice of channels (breadth), layers (depth) and recurrent steps (time). Training pays for
@@ -162,9 +168,13 @@ class LatticeRegressor(MultiOutputMixin, RegressorMixin, PruningMixin, BaseLatti
     train_macs_ : int
         Multiply-accumulates of all training that `history_` tells of, three times those of the forward passes.
     resources_ : DataFrame
-        Written by `prune`, and by `fit` with `keep`: layers, channels of each layer, steps, parameters,
+        Written by `prune`, and by `fit` with `keep`: input channels, layers, channels of each layer, steps, parameters,
         multiply-accumulates per image and R2 (or the score asked for) on the images given, in the rows "before" and
-        "after".
+        "after". `halt` adds the row "halted", with the means of steps and multiply-accumulates over its own images.
+    halting_ : dict
+        Written by `halt`: the "threshold" that an answer has to move less than, in standard deviations of y; "keep",
+        "confidence" (None where there is no guarantee) and "n_images" that it was chosen with; and, on these images,
+        "mean_steps" and "macs" per image, "r2", and "r2_all_steps" without halting.
     device_ : str
         Where the lattice is.
 
@@ -282,7 +292,8 @@ class LatticeRegressor(MultiOutputMixin, RegressorMixin, PruningMixin, BaseLatti
         return self._partial_fit(X, y, sample_weight)
 
     def predict(self, X):
-        """Numbers for each image: the mean, over steps, of the answers after each, by their time-selection weights.
+        """Numbers for each image: the mean, over steps or, after `halt`, each step run, of the answers after each, by
+        their time-selection weights.
 
         Parameters
         ----------
@@ -294,7 +305,7 @@ class LatticeRegressor(MultiOutputMixin, RegressorMixin, PruningMixin, BaseLatti
         ndarray of float64 of shape (n,) or (n, n_outputs)
             In the units of y, and with as many axes.
         """
-        values = self._collect(X, lambda output: output.values)
+        values = self._collect(X, lambda output: output.answer, self._run())
         return self.target_form_.decode(values)
 
     def staged_predict(self, X):
@@ -346,3 +357,21 @@ class LatticeRegressor(MultiOutputMixin, RegressorMixin, PruningMixin, BaseLatti
     def _chance(self):
         """The R2 of predicting the mean."""
         return 0.0
+
+    def _thresholds(self):
+        """Thresholds that `halt` tries."""
+        return movement_thresholds()
+
+    def _step_scores(self, answers, data):
+        """What the answer after each step adds to R2."""
+        answers, targets = torch.from_numpy(answers).double(), torch.from_numpy(data.targets)
+        weight = None if data.sample_weight is None else torch.from_numpy(data.sample_weight)
+        task, unit = self.lattice_.task, self.lattice_.task.unit(targets, weight)
+        steps = [task.image_scores(HaltedOutput(answer, None), targets, unit) for answer in answers.unbind(dim=1)]
+        return torch.stack(steps, dim=1).numpy()
+
+    def _bounded_scores(self, answers, data):
+        """The same with the variance of the training set, which does not depend on the images given, and with squared
+        errors of `MOST_ERROR` of it at most; and the least that any can be."""
+        squares = (answers.astype(np.float64) - data.targets[:, None]) ** 2
+        return 1 - np.minimum(squares, MOST_ERROR).mean(axis=2), 1 - MOST_ERROR

@@ -9,6 +9,7 @@ import torch
 def resources_row(lattice, **scores):
     """A row of `resources_`: what is left of a lattice, and how good it is."""
     return {
+        "inputs": lattice.inputs_left,
         "layers": len(lattice.channels_left),
         "channels": lattice.channels_left,
         "steps": lattice.steps_left,

@@ -9,6 +9,7 @@ hypothesis that too much is lost (Waudby-Smith and Ramdas, 2024).
 import numpy as np
 
 STRICTEST, SPACING = 14.0, 0.1  # of the probabilities tried as thresholds, in logits
+LEAST, MOST, N_MOVEMENTS = 1e-4, 10.0, 101  # of the movements tried as thresholds, in standard deviations of y
 SHARES = (np.arange(50) + 0.5) / 50  # of the largest bet that can never lose more than all
 
 
@@ -24,6 +25,16 @@ def probability_thresholds(n_classes):
     lowest = -np.log(max(n_classes - 1, 1))
     logits = np.arange(STRICTEST, lowest, -SPACING)
     return np.concatenate([[1.0], 1 / (1 + np.exp(-logits))])
+
+
+def movement_thresholds():
+    """Movements of an answer to try as thresholds, from 0 up, evenly spaced in logarithms, in standard deviations of y.
+
+    Returns
+    -------
+    ndarray of shape (n_thresholds,)
+    """
+    return np.concatenate([[0.0], np.geomspace(LEAST, MOST, N_MOVEMENTS)])
 
 
 def steps_until(confidence, threshold):
@@ -54,7 +65,7 @@ def gains(value, steps, keep, chance):
     Parameters
     ----------
     value : ndarray of shape (n_images, n_steps)
-        What the answer after each step is worth: 1 if it is right, 0 if not.
+        What the answer after each step is worth: of a class, 1 if it is right, 0 if not; at most 1.
     steps : ndarray of int of shape (n_images,)
         Steps that each image runs.
     keep : float
@@ -65,7 +76,7 @@ def gains(value, steps, keep, chance):
     Returns
     -------
     ndarray of shape (n_images,)
-        At least ``-chance - keep * (1 - chance)``.
+        At least ``(least - chance) - keep * (1 - chance)``, where `least` is the least value there can be.
     """
     stopped = np.take_along_axis(value, steps[:, None] - 1, axis=1)[:, 0]
     return (stopped - chance) - keep * (value[:, -1] - chance)
@@ -99,17 +110,19 @@ def images_needed(gain, lowest, confidence):
     return int(np.ceil(counts[enough.argmax()])) if enough.any() else np.inf
 
 
-def lowest_threshold(confidence, value, thresholds, *, keep, chance, weight=None, guarantee=None):
+def lowest_threshold(confidence, value, thresholds, *, keep, chance, least=0.0, weight=None, guarantee=None):
     """The lowest threshold that is enough, if all stricter ones are too.
 
     Parameters
     ----------
     confidence, value : ndarray of shape (n_images, n_steps)
-        See :func:`steps_until` and :func:`gains`; values are between 0 and 1.
+        See :func:`steps_until` and :func:`gains`.
     thresholds : ndarray of shape (n_thresholds,)
         To try, from the strictest down. For a guarantee they must not depend on the images.
     keep, chance : float
         See :func:`gains`.
+    least : float, default=0.0
+        The least value there can be, which a guarantee rests on.
     weight : ndarray of shape (n_images,), default=None
         How much each image counts.
     guarantee : float, default=None
@@ -126,7 +139,7 @@ def lowest_threshold(confidence, value, thresholds, *, keep, chance, weight=None
         If the images are too few to show that even the strictest threshold is enough.
     """
     weight = np.ones(len(value)) if weight is None else weight / weight.mean()
-    lowest, found = -(chance + keep * (1 - chance)) * weight.max(), None
+    lowest, found = ((least - chance) - keep * (1 - chance)) * weight.max(), None
     for threshold in thresholds:
         gain = weight * gains(value, steps_until(confidence, threshold), keep, chance)
         if guarantee is None:
@@ -146,7 +159,7 @@ def _too_few(gain, lowest, keep, guarantee):
     remedy = f"about {needed:,} like them, or more" if needed < np.inf else "a keep below 1"
     return (
         f"{len(gain)} images are too few to guarantee, with a confidence of {guarantee}, that keep={keep} of the "
-        f"accuracy above chance is kept, even if none stopped early. Give {remedy}, or a lower keep or confidence."
+        f"score above chance is kept, even if none stopped early. Give {remedy}, or a lower keep or confidence."
     )
 
 

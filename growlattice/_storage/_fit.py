@@ -153,7 +153,7 @@ def _check_trained(trained):
         "time_used": type(trained.time_used) is not (float if costs else type(None)),
         "costs": costs is not None and (set(costs) != COSTS or not all(type(cost) is float for cost in costs.values())),
         "resources": trained.resources is not None and not isinstance(trained.resources, pd.DataFrame),
-        "halting": trained.halting is not None and not _is_probability(trained.halting["threshold"]),
+        "halting": trained.halting is not None and not _is_threshold(trained.halting["threshold"], trained.lattice),
         "seed": type(trained.seed) is not int or not 0 <= trained.seed < 2**31,
         "history": not isinstance(history, list) or not all(isinstance(row, dict) for row in history),
     }
@@ -163,8 +163,11 @@ def _check_trained(trained):
         raise ValueError(f"{trained.target_form} is the form of other targets than the lattice was made for")
 
 
-def _is_probability(number):
-    return type(number) is float and 0 < number <= 1
+def _is_threshold(number, lattice):
+    """Whether this is a probability or, where answers are numbers, a movement."""
+    if type(number) is not float:
+        return False
+    return 0 < number <= 1 if lattice.config["task"] == "classification" else 0 <= number < math.inf
 
 
 def _check_moments(trained):

@@ -3,17 +3,18 @@
 from ._drawing import Display, legend_above
 from ._inputs import fitted_attribute
 
-COLUMNS = ("rule", "threshold", "mean_steps", "macs", "accuracy")
+COLUMNS = ("rule", "threshold", "mean_steps", "macs")
+SCORES = {"accuracy": "accuracy", "r2": "R2"}
 LABELS = {"mean_steps": "steps run, mean", "macs": "multiply-accumulates per image, mean"}
 
 
 class HaltingDisplay(Display):
-    """Accuracy against steps: images that stop by themselves, at every threshold, beside all at one number of steps.
+    """Accuracy or R2 against steps: images that stop by themselves, at every threshold, beside all at as many steps.
 
     Parameters
     ----------
     curve : DataFrame
-        What :meth:`growlattice.LatticeClassifier.halting_curve` returns.
+        What :meth:`growlattice.LatticeClassifier.halting_curve` returns, or that of a regressor.
     threshold : float, default=None
         Threshold to mark, such as ``halting_["threshold"]``.
 
@@ -23,6 +24,8 @@ class HaltingDisplay(Display):
         The rows of the two rules.
     marked : Series
         The row of the threshold that comes nearest to `threshold`, or None.
+    score : {"accuracy", "r2"}
+        The column that is drawn.
 
     Examples
     --------
@@ -35,6 +38,9 @@ class HaltingDisplay(Display):
 
     def __init__(self, curve, threshold=None):
         missing = [name for name in COLUMNS if name not in curve]
+        self.score = next((name for name in SCORES if name in curve), None)
+        if self.score is None:
+            missing.append(" or ".join(SCORES))
         if missing:
             raise ValueError(f"curve lacks the columns {missing}. Give what LatticeClassifier.halting_curve returns.")
         self.curve, self.threshold, self.marked = curve, threshold, None
@@ -44,7 +50,7 @@ class HaltingDisplay(Display):
 
     @classmethod
     def from_estimator(cls, estimator, X, y, *, ax=None, x="mean_steps"):
-        """Draw what stopping early comes to on images X with labels y; the threshold of `halt` is marked if there is
+        """Draw what stopping early comes to on images X with answers y; the threshold of `halt` is marked if there is
         one."""
         curve = fitted_attribute(estimator, "halting_curve")(X, y)
         return cls(curve, getattr(estimator, "halting_", {}).get("threshold")).plot(ax, x=x)
@@ -57,9 +63,9 @@ class HaltingDisplay(Display):
     def _draw(self, ax, x="mean_steps"):
         if x not in LABELS:
             raise ValueError(f"x={x!r} must be one of {list(LABELS)}.")
-        ax.plot(self.halted[x], self.halted["accuracy"], "-", color="tab:red", label="each image until it is sure")
-        ax.plot(self.trimmed[x], self.trimmed["accuracy"], "o--", color="0.4", label="all images as long")
+        ax.plot(self.halted[x], self.halted[self.score], "-", color="tab:red", label="each image until it is sure")
+        ax.plot(self.trimmed[x], self.trimmed[self.score], "o--", color="0.4", label="all images as long")
         if self.marked is not None:
-            ax.plot(self.marked[x], self.marked["accuracy"], "D", color="tab:red", label="the threshold chosen")
-        ax.set(xlabel=LABELS[x], ylabel="accuracy")
+            ax.plot(self.marked[x], self.marked[self.score], "D", color="tab:red", label="the threshold chosen")
+        ax.set(xlabel=LABELS[x], ylabel=SCORES[self.score])
         legend_above(ax)

@@ -4,7 +4,6 @@ The rule is causal. After each step the answer so far is the mixture over the st
 alone; after the last step it is the answer of all steps.
 """
 
-import math
 from typing import NamedTuple
 
 import torch
@@ -15,12 +14,12 @@ class HaltedOutput(NamedTuple):
 
     Attributes
     ----------
-    log_probas : tensor of shape (n_images, n_classes)
-        Log-probabilities of the mixture over the steps run.
+    answer : tensor of shape (n_images, n_outputs)
+        Log-probabilities, or numbers, of the mixture over the steps run.
     steps_run : tensor of int64 of shape (n_images,)
     """
 
-    log_probas: torch.Tensor
+    answer: torch.Tensor
     steps_run: torch.Tensor
 
 
@@ -30,20 +29,36 @@ def answers_so_far(lattice, output):
     Parameters
     ----------
     lattice : Lattice
-    output : LatticeOutput
+    output : LatticeOutput or RegressionOutput
 
     Returns
     -------
-    tensor of shape (n_images, steps_left, n_classes)
-        Log-probabilities.
+    tensor of shape (n_images, steps_left, n_outputs)
+        Log-probabilities or numbers.
     """
     runs = range(1, lattice.steps_left + 1)
-    return torch.stack([lattice.first_steps(output, n_run).log_probas for n_run in runs], dim=1)
+    return torch.stack([lattice.first_steps(output, n_run).answer for n_run in runs], dim=1)
+
+
+def sureness_so_far(task, answers):
+    """How sure each of the answers so far is.
+
+    Parameters
+    ----------
+    task : Classification or Regression
+    answers : tensor of shape (n_images, n_steps, n_outputs)
+
+    Returns
+    -------
+    tensor of shape (n_images, n_steps)
+    """
+    steps = answers.unbind(dim=1)
+    return torch.stack([task.sureness(*pair) for pair in zip(steps, (None, *steps), strict=False)], dim=1)
 
 
 @torch.no_grad()
 def run_until_sure(lattice, images, conv_dtype=None, *, threshold):
-    """Run a lattice on each image until the largest probability of its answer so far exceeds a threshold.
+    """Run a lattice on each image until its answer so far is sure enough.
 
     Images that have stopped leave the batch before anything of the next step is computed.
 
@@ -53,30 +68,32 @@ def run_until_sure(lattice, images, conv_dtype=None, *, threshold):
     images, conv_dtype
         As for :meth:`Lattice.forward`.
     threshold : float
-        Above 0 and at most 1.
+        What the largest probability of the answer has to exceed, above 0 and at most 1; or, where answers are numbers,
+        what their movement since the step before has to be below, not below 0.
 
     Returns
     -------
     HaltedOutput
     """
-    state = lattice.start(images, conv_dtype)
+    state, task = lattice.start(images, conv_dtype), lattice.task
     left = torch.arange(len(images), device=images.device)  # images that have not stopped
-    log_probas = state.first_drive.new_empty(len(images), lattice.config["n_outputs"])
+    answers = state.first_drive.new_empty(len(images), lattice.config["n_outputs"])
     steps_run = torch.full_like(left, lattice.steps_left)
-    activities = []
+    activities, before = [], None
     for n_run in range(1, lattice.steps_left + 1):
         activities.append(lattice.step(state, bottom_up_only=True))
-        answer = lattice.read(torch.stack(activities, dim=1)).log_probas
-        log_probas[left] = answer  # of images that go on, until their next step
+        answer = lattice.read(torch.stack(activities, dim=1)).answer
+        answers[left] = answer  # of images that go on, until their next step
         if n_run == lattice.steps_left:
             break
-        unsure = answer.amax(dim=1) <= math.log(threshold)
+        unsure = task.sureness(answer, before) <= task.least_sureness(threshold)
         rows = unsure.nonzero().squeeze(1)
         if len(rows) < len(left):
             steps_run[left[~unsure]] = n_run
             if not len(rows):
                 break
-            left, state = left[rows], state.images(rows)
+            left, state, answer = left[rows], state.images(rows), answer[rows]
             activities = [activity[rows] for activity in activities]
+        before = answer
         lattice.drive_next(state)
-    return HaltedOutput(log_probas, steps_run)
+    return HaltedOutput(answers, steps_run)

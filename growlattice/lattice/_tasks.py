@@ -4,6 +4,7 @@ A task says what becomes of the readout, how the answers of the steps are mixed,
 is. The rest of the lattice, and all that is built on it, does not know which task it has.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -48,6 +49,8 @@ class LatticeOutput(NamedTuple):
         """Log-probabilities of the mixture over steps, of shape (n_images, n_classes)."""
         return torch.logsumexp(self.step_log_probas + self.log_weights.unsqueeze(2), dim=1)
 
+    answer = log_probas
+
 
 class RegressionOutput(NamedTuple):
     """The answer of a lattice that gives numbers.
@@ -72,6 +75,8 @@ class RegressionOutput(NamedTuple):
     def values(self):
         """Mean of the steps' numbers under the time-selection weights, of shape (n_images, n_outputs)."""
         return (self.weights.unsqueeze(2) * self.step_values).sum(dim=1)
+
+    answer = values
 
 
 class Classification:
@@ -98,8 +103,24 @@ class Classification:
     @staticmethod
     def image_scores(output, targets, unit=None):
         """What each image adds to the score, which is their weighted mean: 1 where the answer is right, and else 0."""
-        log_probas = output.log_probas
-        return (log_probas.argmax(dim=1) == targets).to(log_probas.dtype)
+        return (output.answer.argmax(dim=1) == targets).to(output.answer.dtype)
+
+    @staticmethod
+    def sureness(answer, before):
+        """How sure answers so far are, of shape (n_images,): the logarithm of their largest probability.
+
+        Parameters
+        ----------
+        answer : tensor of shape (n_images, n_classes)
+        before : tensor of shape (n_images, n_classes) or None
+            The answer of the step before, if there was one.
+        """
+        return answer.amax(dim=1)
+
+    @staticmethod
+    def least_sureness(threshold):
+        """What a sureness has to exceed for the largest probability to exceed a threshold."""
+        return math.log(threshold)
 
 
 class Regression:
@@ -132,10 +153,30 @@ class Regression:
         Without a unit, the variance is that of the training set, which is 1. As in scikit-learn, an output that is the
         same for all images adds 0.
         """
-        squares = (output.values - targets).square()
+        squares = (output.answer - targets).square()
         if unit is None:
             return 1 - squares.mean(dim=1)
         return torch.where(unit > CONSTANT, 1 - squares / unit, 0.0).mean(dim=1)
+
+    @staticmethod
+    def sureness(answer, before):
+        """How sure answers so far are, of shape (n_images,): how little they have moved, as minus the root mean square
+        over outputs. After the first step nothing is known of that.
+
+        Parameters
+        ----------
+        answer : tensor of shape (n_images, n_outputs)
+        before : tensor of shape (n_images, n_outputs) or None
+            The answer of the step before, if there was one.
+        """
+        if before is None:
+            return torch.full_like(answer[:, 0], -torch.inf)
+        return -(answer - before).square().mean(dim=1).sqrt()
+
+    @staticmethod
+    def least_sureness(threshold):
+        """What a sureness has to exceed for the movement to be below a threshold."""
+        return -threshold
 
 
 TASKS = {"classification": Classification, "regression": Regression}

@@ -44,7 +44,7 @@ def test_the_search_finds_the_smallest_mask_in_few_evaluations(n_needed):
 def test_the_search_finds_the_fewest_input_channels(n_needed):
     """Of 12, of which 10 suffice exactly; all stay where the criterion cannot bear even the rounding of that."""
     lattice, lines = make_lattice(n_channels=12, shape=(1, 5, 4)), []
-    left = narrow_input(lattice, lambda narrower: narrower.inputs_left >= n_needed, moment_of, lines.append)
+    left = narrow_input(lattice, lambda narrower: narrower.inputs_left >= n_needed, moment_of(lattice), lines.append)
     assert left.inputs_left == (n_needed if n_needed <= 10 else 12)
     assert (left is lattice) == (n_needed > 10)
     assert len(lines) <= 4
@@ -52,7 +52,7 @@ def test_the_search_finds_the_fewest_input_channels(n_needed):
 
 def test_an_only_input_channel_stays():
     lattice = make_lattice(n_channels=1, shape=(1, 5, 4))
-    assert narrow_input(lattice, lambda narrower: True, moment_of, lambda line: None) is lattice
+    assert narrow_input(lattice, lambda narrower: True, moment_of(lattice), lambda line: None) is lattice
 
 
 @pytest.mark.parametrize("n_needed", [1, 2, 3])

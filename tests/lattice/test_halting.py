@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from growlattice.lattice import compact
-from growlattice.lattice._halting import answers_so_far, run_until_sure
+from growlattice.lattice._halting import answers_so_far, run_until_sure, sureness_so_far
 
 from .. import reference
 from ..lattices import as_arrays, make_images, make_lattice
@@ -21,14 +21,15 @@ def lattices(selection):
     return [full, compact(full, mask, 3, 0.8)]
 
 
-def reference_answers(lattice, image):
+def reference_answers(lattice, image, answer=None):
     """The answers so far after 1, 2, ... steps: those of a lattice that ends there."""
     weights, left = as_arrays(lattice), lattice.steps_left
     answers = []
     for n_run in range(1, left + 1):
         cut = {**weights, "score_norm": weights["score_norm"] * math.sqrt(n_run / left)}
         sizes = (len(lattice.channels_left), n_run, lattice.temperature)
-        answers.append(reference.forward(cut, image, *sizes, bound=lattice.n_steps)[2])
+        options = {} if answer is None else {"answer": answer}
+        answers.append(reference.forward(cut, image, *sizes, bound=lattice.n_steps, **options)[2])
     return np.array(answers)
 
 
@@ -52,13 +53,34 @@ def test_each_image_stops_where_it_is_sure_with_the_answer_so_far(which, selecti
     stopped_at = set()
     for threshold in (0.26, *np.quantile(answers[:, :-1].max(axis=2), [0.3, 0.7]), 1.0):
         output = run_until_sure(lattice, images, threshold=float(threshold))
-        for answer, found, steps in zip(answers, output.log_probas.exp(), output.steps_run, strict=True):
+        for answer, found, steps in zip(answers, output.answer.exp(), output.steps_run, strict=True):
             last = len(answer)
             expected = next((n for n in range(1, last) if answer[n - 1].max() > threshold), last)
             assert steps == expected
             np.testing.assert_allclose(found, answer[expected - 1], rtol=1e-10)
             stopped_at.add(expected)
     assert stopped_at >= {1, 2, lattice.steps_left}
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_numbers_stop_where_they_move_little(which):
+    full = make_lattice(n_steps=4, task="regression")
+    lattice, images = [full, compact(full, full.mask, 3, 0.8)][which], make_images(30)
+    answers = np.array([reference_answers(lattice, image, lambda readout: readout) for image in images.numpy()])
+    moved = np.sqrt(np.mean(np.diff(answers, axis=1) ** 2, axis=2))  # (n_images, steps_left - 1)
+    stopped_at = set()
+    for threshold in (0.0, *np.quantile(moved[:, :-1], [0.3, 0.7]) + 1e-9, 1e9):
+        output = run_until_sure(lattice, images, threshold=float(threshold))
+        for answer, movement, found, steps in zip(answers, moved, output.answer, output.steps_run, strict=True):
+            last = len(answer)
+            assert steps == next((n for n in range(2, last) if movement[n - 2] < threshold), last)
+            np.testing.assert_allclose(found, answer[steps - 1], rtol=1e-9)
+            stopped_at.add(int(steps))
+    assert stopped_at >= {2, lattice.steps_left} and 1 not in stopped_at
+    with torch.no_grad():
+        sureness = sureness_so_far(lattice.task, answers_so_far(lattice, lattice(images)))
+    assert (sureness[:, 0] == -torch.inf).all()
+    np.testing.assert_allclose(-sureness[:, 1:], moved, rtol=1e-8)
 
 
 @pytest.mark.parametrize("selection", SELECTIONS)
@@ -96,7 +118,7 @@ def test_an_answer_does_not_depend_on_company(n_images):
         rows = slice(start, start + n_images)
         alone = run_until_sure(lattice, images[rows], threshold=0.5)
         assert torch.equal(alone.steps_run, together.steps_run[rows])
-        torch.testing.assert_close(alone.log_probas, together.log_probas[rows], rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(alone.answer, together.answer[rows], rtol=1e-5, atol=1e-6)
 
 
 def test_a_run_by_hand_is_the_forward_pass():
@@ -118,7 +140,7 @@ def test_precision_of_convolutions_is_that_asked_for():
     lattice, images = lattices("adaptive")[0].float(), make_images(20).float()
     with torch.no_grad():
         expected = lattice(images, conv_dtype=torch.bfloat16).log_probas
-    found = run_until_sure(lattice, images, torch.bfloat16, threshold=1.0).log_probas
+    found = run_until_sure(lattice, images, torch.bfloat16, threshold=1.0).answer
     torch.testing.assert_close(found, expected, rtol=0.02, atol=0.02)
-    assert not torch.equal(found, run_until_sure(lattice, images, threshold=1.0).log_probas)
+    assert not torch.equal(found, run_until_sure(lattice, images, threshold=1.0).answer)
     assert found.dtype == torch.float32
