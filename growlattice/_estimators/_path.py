@@ -15,8 +15,8 @@ from ._base import BaseLatticeEstimator
 from ._parameters import PRESSURES, is_pressure
 
 # What they find is measured: docs/benchmarks.
-PATH_PRESSURES = (3.0, 10.0)
-KEEPS = (0.9, 0.6, 0.45, 0.3, 0.2, 0.12)
+PATH_PRESSURES = (10.0,)
+KEEPS = (0.9, 0.6, 0.3, 0.2, 0.12, 0.05)
 
 
 def pressure_path(
@@ -47,10 +47,10 @@ def pressure_path(
         Not fitted; its parameters count. It stays as it is.
     X, y, X_val, y_val
         Images and targets to train on, and to measure accuracy on, as in `fit`.
-    pressures : sequence of float or of dict, default=(3.0, 10.0)
+    pressures : sequence of float or of dict, default=(10.0,)
         Ascending. A number is the price of both breadth and depth. A dict, such as
         ``{"breadth_pressure": 3, "time_pressure": 0.3}``, gives prices of its own, and the rest stay as they are.
-    keeps : sequence of float, default=(0.9, 0.6, 0.45, 0.3, 0.2, 0.12)
+    keeps : sequence of float, default=(0.9, 0.6, 0.3, 0.2, 0.12, 0.05)
         Shares of the accuracy above chance to cut to; see the parameter `keep`.
     step_epochs : int, default=4
         Epochs at each of the prices after the first.
