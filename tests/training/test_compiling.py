@@ -124,11 +124,12 @@ def test_batches_of_any_size_and_noise_of_any_size_run_through_one_graph(compile
     assert len(graphs) == 1
 
 
+@torch._dynamo.config.patch(recompile_limit=2)
 def test_more_forms_than_torch_recompiles_are_each_compiled(compiled_forms):
-    for n_channels in range(1, 11):
+    for n_channels in range(1, 5):
         lattice = make_lattice(shape=SHAPE, n_channels=n_channels, n_layers=1, n_steps=1)
         torch.testing.assert_close(forward(lattice, batch(), compiled=True), lattice(batch()))
-    assert compiled_forms() == 10 and not _compiling._FAILED
+    assert compiled_forms() == 4 and not _compiling._FAILED
 
 
 def test_hooks_of_callbacks_are_called(compiled_forms):
