@@ -5,7 +5,7 @@ from pathlib import Path
 
 from growlattice import __version__
 
-sys.path.insert(0, str(Path(__file__).parent))  # figures.py, for the plots of the pages
+sys.path.insert(0, str(Path(__file__).parent))  # figures.py draws what the pages show
 
 project = "growlattice"
 author = "The growlattice developers"
@@ -18,6 +18,7 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx.ext.mathjax",
     "matplotlib.sphinxext.plot_directive",
+    "sphinx_design",
     "sphinx_gallery.gen_gallery",
 ]
 templates_path = ["_templates"]
@@ -36,14 +37,27 @@ sphinx_gallery_conf = {
     "abort_on_example_error": True,
     "download_all_examples": False,
     "show_memory": False,
+    "capture_repr": ("_repr_html_",),  # a display or an axis at the end of a cell is drawn, not printed
+    "remove_config_comments": True,
+    "backreferences_dir": "api/backreferences",
+    "doc_module": ("growlattice",),
+    "reference_url": {"growlattice": None},
+    "within_subsection_order": "figures.gallery_order",
     "plot_gallery": "True",
 }
 
 plot_formats = [("png", 160)]
+plot_rcparams = {"font.size": 9}
+plot_apply_rcparams = True
 plot_html_show_formats = False
 plot_html_show_source_link = False
 
 html_theme = "pydata_sphinx_theme"
 html_title = "growlattice"
+# These pages have no pages below them to navigate to.
+ALONE = "index start sweeps results tried people elsewhere benchmarks benchmark_tables choices maintainers"
+html_sidebars = {page: [] for page in ALONE.split()}
 html_show_sourcelink = False
+html_static_path = ["_static"]
+html_css_files = ["pages.css"]
 html_theme_options = {"show_prev_next": False, "navigation_with_keys": False}

@@ -1,12 +1,25 @@
 """What the pages draw when they are built, from the tables in docs/measured."""
 
+from io import StringIO
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
+from growlattice.metrics import pareto_front
+
 MEASURED = Path(__file__).parent / "measured"
+BLUE, GREY = "#2b6cb0", "#8a8f98"
+LINES = {
+    "path": dict(color=BLUE, marker="o", label="prices"),
+    "path, downsampled": dict(color="#0d2f57", marker="o", label="prices, half the resolution"),
+    "grid": dict(color="#dd6b20", marker="s", label="a grid of fixed lattices"),
+    "CNN": dict(color=GREY, marker="^", label="a CNN"),
+    "CNN, pooling": dict(color="#4a5058", marker="v", label="a CNN with pooling"),
+    "torch-pruning": dict(color="#805ad5", marker="D", label="torch-pruning of it"),
+    "MLP": dict(color="#2f855a", marker="x", label="a multilayer perceptron"),
+}
 
 
 def draw_claim(claim):
@@ -61,3 +74,101 @@ def draw_people():
 
 def _bars(table, name):
     return [table[name] - table[f"{name}_low"], table[f"{name}_high"] - table[name]]
+
+
+def front_of(frame, method):
+    """The means over seeds of a method's networks that none of its others beats, from the smallest up."""
+    means = frame[frame["method"] == method].groupby("setting", as_index=False)[["macs", "accuracy"]].mean()
+    return means[pareto_front(means, minimize=["macs"], maximize=["accuracy"])].sort_values("macs")
+
+
+def draw_fronts(ax, methods, data="digits"):
+    frame = pd.read_csv(MEASURED / "front.csv").query("data == @data")
+    for method in methods:
+        front = front_of(frame, method)
+        ax.plot(front["macs"], front["accuracy"], markersize=4, **LINES[method])
+    ax.set(xscale="log", ylim=(0.84, 1.0), xlabel="multiply-accumulates per image", ylabel="accuracy on unseen images")
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.legend(frameon=False, fontsize="small", loc="lower right")
+
+
+def shrinking():
+    """The channels of a lattice at four epochs of its training."""
+    epochs = pd.read_csv(MEASURED / "epochs.csv")
+    layers = epochs.filter(like="layer ").to_numpy()
+    shown = np.linspace(0, len(epochs) - 1, 4).round().astype(int)
+    figure, axes = plt.subplots(2, 2, figsize=(5.6, 3.9), layout="constrained")
+    for ax, row in zip(axes.flat, shown, strict=True):
+        cells = np.arange(16) < layers[row][:, None]
+        ax.pcolormesh(cells, cmap="Blues", vmin=-0.15, vmax=1.3, edgecolor="white", linewidth=1)
+        accuracy = epochs["accuracy"][row]
+        title = f"epoch {epochs['epoch'][row]}: {cells.sum()} channels,\ntraining accuracy {accuracy:.2f}"
+        ax.set_title(title, loc="left")
+        ax.set(xticks=[], yticks=np.arange(4) + 0.5, yticklabels=range(1, 5))
+        ax.tick_params(length=0)
+        ax.spines[:].set_visible(False)
+    figure.supxlabel("channels of each layer", fontsize="medium")
+    figure.supylabel("layer", fontsize="medium")
+
+
+def home_front():
+    """The networks that prices find, beside a grid of fixed lattices and CNNs."""
+    _, ax = plt.subplots(figsize=(5.6, 3.9), layout="constrained")
+    draw_fronts(ax, ["path", "path, downsampled", "grid", "CNN", "CNN, pooling"])
+
+
+def fronts():
+    """All methods of the comparison."""
+    _, ax = plt.subplots(figsize=(8, 4.6), layout="constrained")
+    draw_fronts(ax, LINES)
+
+
+def tables(path=MEASURED / "benchmarks.inc"):
+    """The benchmarks' tables, as data frames by the name of their section."""
+    found, lines = {}, path.read_text().split("\n")
+    for number, line in enumerate(lines):
+        if line and set(line) == {"-"}:
+            section = lines[number - 1]
+        if line.startswith('   "'):
+            found.setdefault(section, []).append(line.strip())
+    return {section: table(rows) for section, rows in found.items()}
+
+
+def table(rows):
+    return pd.read_csv(StringIO("\n".join(rows)))
+
+
+def bars(section, label, value, reference=None, xlabel=None):
+    """A bar for each row of a benchmark's table that has the value, with the lowest and highest where it has these."""
+    frame = tables()[section].dropna(subset=[value]).iloc[::-1]
+    names = frame[label].astype(str).agg(", ".join, axis=1)
+    _, ax = plt.subplots(figsize=(7, 0.9 + 0.3 * len(frame)), layout="constrained")
+    ax.barh(range(len(frame)), frame[value], color=BLUE, height=0.6)
+    if {"lowest", "highest"} <= set(frame):
+        spread = [frame[value] - frame["lowest"], frame["highest"] - frame[value]]
+        ax.errorbar(frame[value], range(len(frame)), xerr=np.maximum(spread, 0), fmt="none", ecolor="black", capsize=3)
+    if reference is not None:
+        ax.axvline(reference, color="0.3", linestyle="--", linewidth=1)
+    ax.set_yticks(range(len(frame)), names)
+    ax.set(xlabel=xlabel or value)
+    ax.spines[["top", "right"]].set_visible(False)
+
+
+def scaling():
+    """Time of an epoch against its multiply-accumulates, a line for each axis along which the lattice grows."""
+    _, ax = plt.subplots(figsize=(7, 3.4), layout="constrained")
+    for axis, rows in tables()["Scaling"].groupby("axis", sort=False):
+        ax.plot(rows["GMAC an epoch"], rows["seconds"], "o-", label=axis)
+    ax.set(xscale="log", yscale="log", xlabel="milliards of multiply-accumulates in an epoch", ylabel="seconds")
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.legend(frameon=False)
+
+
+GALLERY = """fit prune quickstart sweep search halting inspection explain growing regression table folder cost
+onnx""".split()
+
+
+def gallery_order(filename):
+    """The order of the gallery: from a first fit to deployment."""
+    name = filename.removeprefix("plot_").removesuffix(".py")
+    return GALLERY.index(name) if name in GALLERY else len(GALLERY)

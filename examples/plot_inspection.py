@@ -1,6 +1,6 @@
 """
-What does a lattice spend its time on?
-======================================
+Does a lattice take longer for covered images?
+==============================================
 
 A fitted lattice can be looked at: which channels and layers it uses, how long it takes
 for which images, whether it takes longer when an image is partly covered, and what in
@@ -40,6 +40,7 @@ clf = LatticeClassifier(
     breadth_pressure=0.1,
     time_pressure=0.2,
     compact_every=None,
+    max_epochs=20,
     random_state=0,
 )
 clf.fit(X_train, y_train)

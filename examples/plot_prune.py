@@ -1,94 +1,89 @@
 """
-What a lattice uses, and how to cut it
-======================================
+How small can I cut a lattice?
+==============================
 
-Pressures push the weights of channels and layers that do not pay towards zero. Pruning
-removes what is near zero. Here a lattice is fitted to handwritten digits under moderate
-pressures, pruned, and looked at.
+Prices push the weights of channels and layers that do not pay towards zero. ``prune``
+cuts what is near zero. ``relax`` then trains what is left without prices, which makes
+far deeper cuts possible.
 """
 
 # %%
-# Fit under pressure, then prune
-# ------------------------------
+# Fit under prices
+# ----------------
 #
-# Pruning keeps 98 % of the accuracy above chance on the images given, without further
-# training. ``compact_every=None`` leaves it everything to remove; by default, training
-# would already have dropped most of it on the way.
+# With ``compact_every=None``, training keeps everything, so that the cut has something
+# to show. By default, training drops most of it on the way.
 
 import matplotlib.pyplot as plt
-import numpy as np
+import pandas as pd
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 from growlattice import LatticeClassifier
+from growlattice.inspection import MagnitudeDisplay
 
 X, y = load_digits(return_X_y=True)
 X_train, X_test, y_train, y_test = train_test_split(X, y, stratify=y, random_state=0)
 clf = LatticeClassifier(
-    breadth_pressure=1.0,
-    depth_pressure=1.0,
-    max_epochs=20,
+    max_channels=12,
+    max_layers=3,
+    max_steps=3,
+    breadth_pressure=2.0,
+    depth_pressure=2.0,
+    downsample=(2, 1, 1),
+    max_epochs=16,
     compact_every=None,
     random_state=0,
 )
 clf.fit(X_train, y_train)
-full_accuracy, magnitude = clf.score(X_test, y_test), clf.channel_magnitude_
+magnitude = clf.channel_magnitude_
+
+
+def describe(clf):
+    return {
+        "accuracy on unseen images": f"{clf.score(X_test, y_test):.3f}",
+        "channels": ", ".join(map(str, clf.lattice_.channels_left)),
+        "steps": clf.lattice_.steps_left,
+        "multiply-accumulates": clf.macs_per_image_,
+    }
+
+
+stages = {"fitted": describe(clf)}
+
+# %%
+# Cut without loss
+# ----------------
+#
+# By default, ``prune`` keeps 98 % of the accuracy above chance on the images given. The
+# red line is the boundary: the channels to its left survive.
 
 clf.prune(X_train, y_train)
-print(clf.resources_.to_string())
-print(
-    f"accuracy on unseen images: {full_accuracy:.3f} before, "
-    f"{clf.score(X_test, y_test):.3f} after"
-)
+stages["pruned, keep=0.98"] = describe(clf)
+MagnitudeDisplay(magnitude, clf.channel_mask_).plot()
 
 # %%
-# The pruning boundary
+# Cut deep, then relax
 # --------------------
 #
-# Channels are sorted by magnitude in each layer. Those to the left of the red line
-# survive.
-
-order = np.argsort(-magnitude, axis=1)
-n_layers, n_channels = magnitude.shape
-figure, ax = plt.subplots(figsize=(6, 3), layout="constrained")
-picture = ax.imshow(
-    np.take_along_axis(magnitude, order, axis=1),
-    origin="lower",
-    aspect="auto",
-    extent=(0.5, n_channels + 0.5, 0.5, n_layers + 0.5),
-    vmin=0,
-)
-figure.colorbar(picture, ax=ax, label="weight magnitude (1 = untrained)")
-survivors = clf.channel_mask_.sum(axis=1)
-edges = np.arange(n_layers + 1) + 0.5
-ax.stairs(
-    survivors + 0.5,
-    edges,
-    orientation="horizontal",
-    baseline=None,
-    color="red",
-    linewidth=2,
-)
-ax.set(
-    xlabel="channel, by rank",
-    ylabel="layer",
-    yticks=range(1, n_layers + 1),
-    title="What pruning leaves",
-)
-plt.show()
-
-# %%
-# Cut deeper, then relax
-# ----------------------
-#
-# A cut that keeps 60 % leaves a far smaller lattice, which has forgotten a lot.
+# A cut that keeps 50 % leaves a far smaller lattice, which has forgotten a lot.
 # Training it without prices brings most of that back.
 
-clf.prune(X_train, y_train, keep=0.6)
-cut_accuracy = clf.score(X_test, y_test)
+clf.prune(X_train, y_train, keep=0.5)
+stages["pruned, keep=0.5"] = describe(clf)
 clf.relax(X_train, y_train, epochs=10)
-print(clf.resources_.to_string())
-print(
-    f"accuracy on unseen images: {cut_accuracy:.3f} after the cut, "
-    f"{clf.score(X_test, y_test):.3f} relaxed"
-)
+stages["relaxed"] = describe(clf)
+print(pd.DataFrame(stages).T.to_string())
+
+# %%
+# What went, in a picture
+# -----------------------
+
+accuracy = [float(stage["accuracy on unseen images"]) for stage in stages.values()]
+macs = [stage["multiply-accumulates"] for stage in stages.values()]
+figure, ax = plt.subplots(figsize=(7, 3.4), layout="constrained")
+ax.plot(macs, accuracy, "o-", color="tab:blue")
+for name, x, height in zip(stages, macs, accuracy, strict=True):
+    ax.annotate(name, (x, height), xytext=(5, -12), textcoords="offset points")
+ax.set(xscale="log", xlabel="multiply-accumulates per image", ylabel="accuracy")
+ax.margins(x=0.2, y=0.2)
+plt.show()
