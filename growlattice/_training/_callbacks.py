@@ -18,7 +18,9 @@ NO_SCORING = (EpochScoring, BatchScoring, PassthroughScoring)
 def default_callbacks(callbacks):
     """The built-in callbacks, without a table of epochs where the user gives one."""
     own_log = any(is_of(callback, PrintLog) for callback in callbacks or ())
-    log = [] if own_log else [("print_log", PrintLog(keys_ignored=["train_loss", "train_macs", "relaxing"]))]
+    log = (
+        [] if own_log else [("print_log", PrintLog(keys_ignored=["train_loss", "train_macs", "relaxing", "compiled"]))]
+    )
     return [("epoch_timer", EpochTimer()), *log]
 
 

@@ -15,7 +15,7 @@ from types import FunctionType
 
 import torch
 
-# Measured: docs/choices.
+# How much faster compiled code is, and what compiling takes: docs/choices. From that, work that pays well.
 WORTH = 4e12  # multiply-accumulates, forward and backward, ahead of what is compiled
 SETTLED = 3  # epochs that a form has to last before it is compiled, unless training begins with it
 PASSES = 3  # forward, and backward for twice as much

@@ -252,6 +252,9 @@ class LatticeNet(NeuralNet):
         shuffling = seeded_generator(self.seed, epoch, 2 * relaxing)
         noise = seeded_generator(self.seed, epoch, 2 * relaxing + 1, device=self.device)
         compiled = self.is_compiled(len(batches.data), start, end, relaxing)
+        if self.verbose and compiled and not any(row.get("compiled") for row in self.history[:-1]):
+            print("compiling the lattice, which takes a while the first time")
+        self.history.record("compiled", compiled)
         self._set_prices(relaxing)
         self.sums_ = {}
         self.tail_weights_ = torch.zeros((), device=self.device)

@@ -32,7 +32,7 @@ def test_attributes_describe_the_fitted_lattice(small, make_small):
 def test_history_has_a_row_for_each_epoch(small, make_small):
     history = make_small(max_epochs=3).fit(*small).history_
     assert set(history) == {
-        "epoch", "relaxing", "accuracy", "train_loss", "error", "breadth", "depth", "time", "time_used",
+        "epoch", "relaxing", "compiled", "accuracy", "train_loss", "error", "breadth", "depth", "time", "time_used",
         "macs_per_image", "train_macs", "dur",
     }  # fmt: skip
     assert history["epoch"].tolist() == [1, 2, 3]

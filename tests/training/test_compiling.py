@@ -167,8 +167,16 @@ def test_a_compiled_fit_is_the_eager_one_to_rounding(compiled_forms, small, make
 
 
 def test_auto_leaves_small_fits_alone(compiled_forms, small, make_tiny):
-    make_tiny().fit(*small).predict(small[0])
-    assert compiled_forms() == 0
+    clf = make_tiny().fit(*small)
+    clf.predict(small[0])
+    assert compiled_forms() == 0 and not clf.history_["compiled"].any()
+
+
+def test_verbose_and_the_history_say_that_code_is_compiled(compiled_forms, small, make_tiny, capsys):
+    clf = make_tiny(compile=True, verbose=1).fit(*small)
+    assert capsys.readouterr().out.count("compiling") == 1 and clf.history_["compiled"].all()
+    make_tiny(compile=False, verbose=1).fit(*small)
+    assert "compiling" not in capsys.readouterr().out
 
 
 def test_a_fit_compiles_what_lasts(compiled_forms, small, make_small, compacting, monkeypatch):
