@@ -22,6 +22,7 @@ from ._device import PRECISIONS, choose_precision
 from ._inference import measure
 
 RATE_POWER, MOST_RATE, WARM_UP = 0.75, 16.0, 0.1
+REFERENCE_KERNEL = 3  # side, in pixels, of the kernels that `lr` is for
 LOWER_IS_BETTER = dict.fromkeys(("train_loss", "error", "valid_error"), True) | {
     f"{measured_on}{task.score_name}": False for measured_on in ("", "valid_") for task in TASKS.values()
 }
@@ -51,26 +52,32 @@ def cosine_decay(progress):
     return (1 + math.cos(math.pi * progress)) / 2
 
 
-def rate_share(channels, n_steps):
+def rate_share(channels, n_steps, kernel_size=REFERENCE_KERNEL):
     """Learning rate of a lattice in units of that of one of the reference size: the smaller, the higher.
 
     With Adam every weight moves by about the learning rate, so a drive moves by that times the fan-in, and what an
     image comes to by the moves of all layers and steps. The power and the highest rate are measured: docs/choices.
+    Kernels larger than those of the reference have its rate, for nothing was measured there.
 
     Parameters
     ----------
     channels : list of int
         In use, in each layer that is.
     n_steps : int
+    kernel_size : int, default=3
+        Side of the kernels in pixels: 1 for rows of a table.
 
     Examples
     --------
     >>> rate_share([16, 16, 16, 16], 4), rate_share([8, 8, 8, 8], 4), round(rate_share([16], 4), 3)
     (1.0, 2.0, 2.828)
+    >>> rate_share([16, 16, 16, 16], 4, kernel_size=1)
+    9.0
     """
     breadth = sum(channels) / len(channels) / REFERENCE_CHANNELS
     depth_and_time = len(channels) * n_steps / (REFERENCE_LAYERS * REFERENCE_STEPS)
-    return min(1 / (breadth * depth_and_time**RATE_POWER), MOST_RATE)
+    pixels = (min(kernel_size, REFERENCE_KERNEL) / REFERENCE_KERNEL) ** 2
+    return min(1 / (breadth * pixels * depth_and_time**RATE_POWER), MOST_RATE)
 
 
 def warm_up(share, progress):
@@ -313,7 +320,8 @@ class LatticeNet(NeuralNet):
         """Take the size of the lattice as it is now for the learning rate; what is silent does not count."""
         lattice = self.module_
         in_use = drop_unreachable_layers(lattice.mask & (lattice.channel_magnitude() > 0)).sum(dim=1).tolist()
-        self.rate_share_ = rate_share([count for count in in_use if count] or [1], lattice.steps_left)
+        channels = [count for count in in_use if count] or [1]
+        self.rate_share_ = rate_share(channels, lattice.steps_left, lattice.kernel_size)
 
     def _set_prices(self, relaxing):
         self.prices_ = {} if relaxing else {name: price for name, price in self.pressures.items() if price}

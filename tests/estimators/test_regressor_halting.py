@@ -22,7 +22,7 @@ def friedman():
 
 @pytest.fixture(scope="module")
 def trained(friedman):
-    reg = LatticeRegressor(max_channels=6, max_layers=2, max_steps=4, max_epochs=25, random_state=0)
+    reg = LatticeRegressor(max_channels=6, max_layers=2, max_steps=4, max_epochs=25, lr=3e-3, random_state=0)
     return reg.fit(friedman[0], friedman[2])
 
 
@@ -128,9 +128,9 @@ def test_files_and_pickles_keep_it(halted, friedman, tmp_path):
 
 
 def test_a_guarantee_is_stricter_and_needs_images(fitted, friedman):
-    _, X, _, y = friedman
-    plain = dict(fitted.halt(X, y, keep=0.9).halting_)
-    sure = fitted.halt(X, y, keep=0.9, confidence=0.95).halting_
+    X, y = np.concatenate(friedman[:2]), np.concatenate(friedman[2:])
+    plain = dict(fitted.halt(X, y, keep=0.95).halting_)
+    sure = fitted.halt(X, y, keep=0.95, confidence=0.95).halting_
     assert sure["threshold"] < plain["threshold"] and sure["mean_steps"] > plain["mean_steps"]
     with pytest.raises(ValueError, match=r"50 images are too few to guarantee.* Give about [\d,]+ like them"):
         fitted.halt(X[:50], y[:50], keep=0.98, confidence=0.95)

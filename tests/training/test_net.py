@@ -25,6 +25,8 @@ from growlattice._training._training_set import TrainingSet
 from growlattice.lattice import Lattice, breadth_cost, compact, depth_cost, error_cost, time_cost
 from growlattice.lattice._surgery import score_norms
 
+from ..lattices import fresh_lattice
+
 
 def make_lattice(time_selection="adaptive", seed=0):
     return Lattice(
@@ -316,6 +318,13 @@ def test_the_rate_of_a_small_lattice_is_higher_and_comes_slowly():
 
 def test_a_lattice_of_the_reference_size_has_the_rate_it_is_given():
     assert rate_share([16] * 4, 4) == 1 and warm_up(1.0, 0.0) == 1 and rate_share([32] * 4, 4) == 0.5
+
+
+def test_the_rate_counts_the_pixels_of_smaller_kernels():
+    assert rate_share([16] * 4, 4, 1) == 9 and rate_share([32] * 4, 4, 1) == 4.5 and rate_share([16], 1, 1) == 16
+    assert rate_share([16] * 4, 4, 3) == rate_share([16] * 4, 4, 7) == 1
+    rows = make_net(lattice=fresh_lattice(n_channels=16, n_layers=4, n_steps=4, shape=(5, 1, 1)))
+    assert rows.rate_share_ == 9
 
 
 def test_the_rate_follows_the_size_and_does_not_count_what_is_silent():
