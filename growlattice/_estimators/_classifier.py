@@ -71,8 +71,8 @@ class LatticeClassifier(ClassifierMixin, PruningMixin, HaltingMixin, BaseLattice
         Most images in a training batch.
     lr : float, default=1e-2
         Learning rate of AdamW at the start, for a lattice of the default size; it falls to 0 along a cosine. A lattice
-        of fewer channels, layers or steps gets a higher one, also where it has become smaller in training; see
-        :doc:`/choices`.
+        of fewer channels, layers or steps gets a higher one, also where it has become smaller in training, and so does
+        one with smaller kernels, as for tables; see :doc:`/choices`.
     weight_decay : float, default=1e-4
         Weight decay of AdamW.
     class_weight : dict, "balanced" or None, default=None

@@ -160,7 +160,7 @@ def test_early_stopping_monitors_r2(friedman, make_reg):
 
 def test_raising_the_pressure_on_one_resource_lowers_its_cost(friedman, make_reg):
     """Real fits: each cost falls with its own pressure, over four values."""
-    reg = make_reg(max_channels=8, max_epochs=12)
+    reg = make_reg(max_channels=8, max_epochs=12, lr=2.6e-3)
     free = clone(reg).fit(*friedman).costs_
     for name, pressures in {"breadth": (3, 10, 30), "depth": (3, 10, 30), "time": (0.1, 0.3, 1)}.items():
         priced = [clone(reg).set_params(**{f"{name}_pressure": pressure}).fit(*friedman) for pressure in pressures]
