@@ -142,7 +142,8 @@ class LatticeClassifier(ClassifierMixin, PruningMixin, HaltingMixin, BaseLattice
         `error` and `time`, and `time_used` in steps; the costs `breadth` and `depth` at its end; `macs_per_image`, the
         multiply-accumulates of one image, forward, and `train_macs`, those of all images, forward and backward;
         whether it was without prices, `relaxing`, and ran through compiled code, `compiled`; `valid_error` and
-        `valid_accuracy` after it, if `fit` was given images for that; and seconds, `dur`. `train_loss` holds the annealed prices, so it may rise while they do.
+        `valid_accuracy` after it, if `fit` was given images for that; and seconds, `dur`. `train_loss` holds the
+        annealed prices, so it may rise while they do.
     time_used_ : float
         Steps used, averaged over the training images, after the last epoch, without noise; after `prune`, over the
         images it was given.

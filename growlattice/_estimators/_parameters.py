@@ -41,7 +41,8 @@ CONSTRAINTS = {
     "verbose": [Interval(Integral, 0, 1, closed="both"), "boolean"],
 }
 COLUMNS = frozenset(
-    "epoch relaxing compiled train_loss error breadth depth time time_used macs_per_image train_macs dur valid_error".split()
+    "epoch relaxing compiled train_loss error breadth depth time time_used".split()
+    + "macs_per_image train_macs dur valid_error".split()
 )
 SCORES = frozenset(task.score_name for task in TASKS.values())
 
