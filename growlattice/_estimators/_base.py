@@ -20,6 +20,7 @@ from .._training._batches import Batches
 from .._training._callbacks import check_monitors, stopped_early
 from .._training._compaction import compact_net
 from .._training._device import cpu_threads, gpu_memory
+from .._training._growth import as_line, first_form, grow_net
 from .._training._inference import measure
 from .._training._input_form import InputForm
 from .._training._net import check_finite, seeded_generator
@@ -31,6 +32,8 @@ from ..lattice._resolution import layer_factors
 from ._fitted import FITTED, MEASURED, FittedLattice, restored_on_error
 from ._parameters import CONSTRAINTS, check_parameters, history_columns
 from ._summary import fit_record
+
+GROWTH_STREAM = 4  # of random numbers of an epoch, beside those of LatticeNet.train_batches
 
 
 class BaseLatticeEstimator(CallbackSupportMixin, FittedLattice):
@@ -88,6 +91,12 @@ class BaseLatticeEstimator(CallbackSupportMixin, FittedLattice):
         check_parameters(self)
         with restored_on_error(self), gpu_memory(self.batch_size), cpu_threads(self.n_threads):
             first = not hasattr(self, "net_")
+            if first and self.grow_from is not None:
+                raise ValueError(
+                    f"grow_from={self.grow_from!r} does not work with partial_fit, which does not know how long "
+                    "training will be. Call fit first, after which partial_fit trains what has grown, or give "
+                    "grow_from=None."
+                )
             self._forget_fit(MEASURED)
             data = self._training_set(X, y, sample_weight, learn=first, **options)
             if first:
@@ -208,6 +217,8 @@ class BaseLatticeEstimator(CallbackSupportMixin, FittedLattice):
                     net.train_epoch(batches, start, end, decay, validation, relaxing)
                     if self.compact_every and (epoch + 1) % self.compact_every == 0 and not relaxing:
                         compact_net(net, trim_steps)
+                    if self.grow_from is not None and decay and not relaxing:
+                        self._grow(n_epochs)
                 if checkpoints is not None:
                     checkpoints.after_epoch(self._trained)
                 if reply is not None and reply.stop and epoch + 1 < epochs.stop:
@@ -219,6 +230,12 @@ class BaseLatticeEstimator(CallbackSupportMixin, FittedLattice):
         net.notify("on_train_end", X=data.images, y=data.targets)
         net.update_parameters()  # a callback may have loaded the best epoch's
         return completed
+
+    def _grow(self, n_epochs):
+        """Extend the lattice after an epoch, if it is time to and its edge is in use."""
+        generator = seeded_generator(self.net_.seed, len(self.net_.history), GROWTH_STREAM)
+        for record in grow_net(self.net_, n_epochs, tuple(self.grow_from), generator):
+            self._report(as_line(record))
 
     def _describe(self, data):
         """Set the attributes that say what training came to, on the training images, without noise.
@@ -295,7 +312,9 @@ class BaseLatticeEstimator(CallbackSupportMixin, FittedLattice):
 
     def _make_lattice(self, data, seed):
         """A fresh lattice for the training set."""
-        lattice = Lattice(**self._lattice_config(), generator=seeded_generator(seed))
+        config = self._lattice_config()
+        form = {} if self.grow_from is None else first_form(config, self.grow_from)
+        lattice = Lattice(**config, **form, generator=seeded_generator(seed))
         mean, std = pixel_statistics(data.images, data.sample_weight)
         lattice.pixel_mean += torch.from_numpy(mean)[:, None, None]
         lattice.pixel_std *= torch.from_numpy(std)[:, None, None]

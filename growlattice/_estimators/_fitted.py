@@ -13,6 +13,7 @@ from .._storage._file import other_errors_as_unusable, pack, read, unpack, unusa
 from .._storage._fit import describe_params, describe_trained, read_params, read_trained
 from .._training._compiling import compiled_run
 from .._training._device import PRECISIONS, choose_device, choose_precision, cpu_threads
+from .._training._growth import GROW_UNTIL, growth_frame
 from .._training._inference import collect
 from .._training._net import LatticeNet, history_frame, history_rows
 from .._training._trained import TrainedLattice
@@ -121,6 +122,10 @@ class FittedLattice(BaseEstimator):
         return history_frame(self.net_)
 
     @property
+    def growth_(self):
+        return growth_frame(self.net_)
+
+    @property
     def image_shape_(self):
         return self.input_form_.image_shape
 
@@ -217,6 +222,7 @@ class FittedLattice(BaseEstimator):
             seed=seed,
             precision=self.precision,
             compiling=self.compile,
+            growth_share=GROW_UNTIL if self.grow_from else 0.0,
             lr=self.lr,
             optimizer__weight_decay=self.weight_decay,
             optimizer__fused=True,
@@ -231,6 +237,7 @@ class FittedLattice(BaseEstimator):
         """A net that goes on from what was trained."""
         net = self._make_net(trained.lattice, trained.seed)
         net.history = History([{**copy.deepcopy(row), "batches": []} for row in trained.history])
+        net.growth_ = copy.deepcopy(trained.growth)
         if trained.moments:
             net.set_moments(copy.deepcopy(trained.moments))
         return net
@@ -247,6 +254,7 @@ class FittedLattice(BaseEstimator):
             time_used=getattr(self, "time_used_", None),
             resources=getattr(self, "resources_", None),
             halting=getattr(self, "halting_", None),
+            growth=copy.deepcopy(self.net_.growth_),
             moments=self.net_.moments(),
         )
 

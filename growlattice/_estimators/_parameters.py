@@ -3,6 +3,7 @@
 import os
 import warnings
 from numbers import Integral, Real
+from operator import gt
 
 import numpy as np
 import torch
@@ -22,6 +23,8 @@ CONSTRAINTS = {
     **dict.fromkeys(("temperature", "lr"), POSITIVE),
     **dict.fromkeys(("max_channels", "max_layers", "max_steps", "kernel_size", "batch_size"), COUNT),
     **dict.fromkeys(("max_epochs", "relax_epochs"), [Interval(Integral, 0, None, closed="left")]),
+    "grow_from": [*SEQUENCE, None],
+    "growth": [StrOptions({"fresh"})],
     "keep": [Interval(Real, 0, 1, closed="both"), None],
     **dict.fromkeys(("annealing", "extra_costs"), SEQUENCE),
     "downsample": [*COUNT, *SEQUENCE],
@@ -41,8 +44,10 @@ CONSTRAINTS = {
     "verbose": [Interval(Integral, 0, 1, closed="both"), "boolean"],
 }
 COLUMNS = frozenset(
-    "epoch relaxing compiled train_loss error breadth depth time time_used".split()
-    + "macs_per_image train_macs dur valid_error".split()
+    """
+    epoch relaxing compiled channels layers steps train_loss error breadth depth time time_used macs_per_image train_macs
+    dur valid_error
+    """.split()
 )
 SCORES = frozenset(task.score_name for task in TASKS.values())
 
@@ -94,12 +99,24 @@ def check_parameters(estimator):
     check_sizes("image_shape", estimator.image_shape, 3, "(channels, height, width)")
     if not isinstance(estimator.image_size, Integral):
         check_sizes("image_size", estimator.image_size, 2, "a side or (height, width)")
+    _check_growth(estimator)
     check_callbacks(estimator.callbacks)
     for cost in estimator.extra_costs:
         if not (isinstance(cost, (tuple, list)) and len(cost) == 2 and callable(cost[0]) and is_pressure(cost[1])):
             raise ValueError(
                 f"extra_costs holds {cost!r}. Give pairs (callable, pressure), the pressure finite and from 0 up."
             )
+
+
+def _check_growth(estimator):
+    """Raise a ValueError unless the lattice can grow from where it starts to its bounds."""
+    bounds = tuple(getattr(estimator, f"max_{name}") for name in ("channels", "layers", "steps"))
+    check_sizes("grow_from", estimator.grow_from, 3, "(channels, layers, steps)")
+    if estimator.grow_from is not None and any(map(gt, estimator.grow_from, bounds)):
+        raise ValueError(
+            f"grow_from={estimator.grow_from!r} is larger than (max_channels, max_layers, max_steps)={bounds!r}, up to "
+            "which the lattice grows. Start smaller, or raise them."
+        )
 
 
 def name_extra_costs(extra_costs):

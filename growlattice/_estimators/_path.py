@@ -137,7 +137,7 @@ def pressure_path(
 def _along(estimator, prices, X, y, validation, step_epochs, report):
     """The estimator fitted at each of the prices, from the one before on, and its row."""
     for index, price in enumerate(prices):
-        goes_on = dict(warm_start=True, max_epochs=step_epochs, annealing=(0.0, 0.0)) if index else {}
+        goes_on = dict(warm_start=True, max_epochs=step_epochs, annealing=(0.0, 0.0), grow_from=None) if index else {}
         estimator = copy.copy(estimator).set_params(**price)
         row = _fitted_row(estimator, X, y, validation, np.nan, **goes_on)
         report(_line(row))
@@ -147,7 +147,7 @@ def _along(estimator, prices, X, y, validation, step_epochs, report):
 def _cut(network, keep, relax_epochs, X, y, validation):
     """The row of what a cut leaves of a fitted network, trained without prices."""
     copied = copy.copy(network).set_params(keep=keep, relax_epochs=relax_epochs)
-    return _fitted_row(copied, X, y, validation, keep, warm_start=True, max_epochs=0, verbose=0)
+    return _fitted_row(copied, X, y, validation, keep, warm_start=True, max_epochs=0, grow_from=None, verbose=0)
 
 
 def _fitted_row(estimator, X, y, validation, keep, **for_this_fit):

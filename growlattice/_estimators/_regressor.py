@@ -48,6 +48,12 @@ class LatticeRegressor(MultiOutputMixin, RegressorMixin, PruningMixin, HaltingMi
     downsample : int or sequence of int, default=1
         Factor by which the maps of each layer are smaller than those below: one for all layers, or one for each of
         `max_layers`, from the first up. The paper has 1. See :ref:`resolution`.
+    grow_from : tuple of int, default=None
+        (channels, layers, steps) of the start. The lattice then grows while it is trained, up to `max_channels`,
+        `max_layers` and `max_steps`, as far as what it has is in use. None begins at full size. Experimental; see
+        :doc:`/concepts/growing`.
+    growth : {"fresh"}, default="fresh"
+        How the weights of new channels are drawn: as those of a fresh lattice.
     time_selection : {"adaptive", "fixed"}, default="adaptive"
         Whether each image gets its own weights for the steps, or all images share them.
     temperature : float, default=5.0
@@ -147,6 +153,12 @@ class LatticeRegressor(MultiOutputMixin, RegressorMixin, PruningMixin, HaltingMi
         whether it was without prices, `relaxing`, and ran through compiled code, `compiled`; `valid_error` and
         `valid_r2` after it, if `fit` was given images for that; and seconds, `dur`. `train_loss` holds the annealed
         prices, so it may rise while they do.
+    growth_ : DataFrame
+        A row for each thing that was added after an `epoch`, if `grow_from` is given: the `resource`, "channels" (then
+        of a `layer`, counted from 1), "layers" or "steps"; its size `before` and `after`; the `statistic` that decided
+        and the `bar` that it reached; and `macs_before` and `macs_after`, multiply-accumulates of one image. For
+        channels, the statistic is the magnitude of the weakest of the layer, and for layers that of the top layer's
+        channels on average, in units of what they are drawn with; for steps, the mean weight of the last one.
     time_used_ : float
         Steps used, averaged over the training images, after the last epoch, without noise; after `prune`, over the
         images it was given.
@@ -211,6 +223,8 @@ class LatticeRegressor(MultiOutputMixin, RegressorMixin, PruningMixin, HaltingMi
         max_steps=4,
         kernel_size=3,
         downsample=1,
+        grow_from=None,
+        growth="fresh",
         time_selection="adaptive",
         temperature=5.0,
         position_power=4.0,
@@ -246,6 +260,8 @@ class LatticeRegressor(MultiOutputMixin, RegressorMixin, PruningMixin, HaltingMi
         self.max_steps = max_steps
         self.kernel_size = kernel_size
         self.downsample = downsample
+        self.grow_from = grow_from
+        self.growth = growth
         self.time_selection = time_selection
         self.temperature = temperature
         self.position_power = position_power

@@ -21,7 +21,7 @@ from safetensors.torch import save as tensors_to_bytes
 
 from .._version import __version__
 
-FORMAT = 5  # in 4, there was no halting; in 3, there were no tasks, and layers had no resolution
+FORMAT = 6  # in 5, lattices did not grow; in 4, there was no halting; in 3, no tasks, and layers had no resolution
 SIZE = 8  # bytes that give the header's length
 
 

@@ -57,6 +57,7 @@ def describe_trained(trained):
         "time_used": trained.time_used,
         "resources": as_json(trained.resources),
         "halting": as_json(trained.halting),
+        "growth": as_json(trained.growth),
     }
     return trained.lattice.state_dict() | moments, description
 
@@ -83,6 +84,7 @@ def read_trained(path, tensors, description):
             time_used=description["time_used"],
             resources=from_json(description["resources"]),
             halting=from_json(description["halting"]),
+            growth=from_json(description["growth"]),
             moments={name.removeprefix(MOMENTS): tensor for name, tensor in moments.items()},
         )
         _check_trained(trained)
@@ -155,12 +157,24 @@ def _check_trained(trained):
         "resources": trained.resources is not None and not isinstance(trained.resources, pd.DataFrame),
         "halting": trained.halting is not None and not _is_threshold(trained.halting["threshold"], trained.lattice),
         "seed": type(trained.seed) is not int or not 0 <= trained.seed < 2**31,
-        "history": not isinstance(history, list) or not all(isinstance(row, dict) for row in history),
+        "history": not _are_dicts(history),
+        "growth": not _are_dicts(trained.growth) or not all(_is_growth(row, trained.lattice) for row in trained.growth),
     }
     if any(wrong.values()):
         raise ValueError(f"{', '.join(name for name, bad in wrong.items() if bad)} cannot be so")
     if trained.target_form.n_outputs != trained.lattice.config["n_outputs"]:
         raise ValueError(f"{trained.target_form} is the form of other targets than the lattice was made for")
+
+
+def _are_dicts(rows):
+    return isinstance(rows, list) and all(isinstance(row, dict) for row in rows)
+
+
+def _is_growth(row, lattice):
+    """Whether a record of growth names channels that there may be."""
+    slots = row["new_channels"]
+    sound = all(type(slot) is int and 0 <= slot < lattice.n_channels for layer in slots for slot in layer)
+    return sound and len(slots) == lattice.n_layers and type(row["epoch"]) is int
 
 
 def _is_threshold(number, lattice):

@@ -3,6 +3,7 @@
 import torch
 
 from ..lattice._surgery import drop_unreachable_layers
+from ._growth import has_young_steps, young_channels
 
 # Measured: docs/choices.
 SILENT = 0.1  # magnitude of a channel, which is 1 on average in a fresh lattice of the reference size
@@ -13,7 +14,8 @@ def compact_net(net, trim_steps=True):
     """Remove from a net in training the channels, layers and trailing steps that are no longer used.
 
     A channel goes below a threshold that falls with the learning rate: late updates are too small to make up for a
-    removal. Steps go only once prices are full: early in training the lattice has not learned to use them.
+    removal. Steps go only once prices are full: early in training the lattice has not learned to use them. What was
+    added lately stays.
 
     Parameters
     ----------
@@ -25,17 +27,18 @@ def compact_net(net, trim_steps=True):
     lattice, prices = net.module_, net.pressures
     mask, steps_left = lattice.mask, lattice.steps_left
     if prices["breadth"] or prices["depth"]:
-        mask = channels_above(SILENT * net.lr_share, lattice)
-    if prices["time"] and net.ramp_ == 1 and trim_steps:
+        mask = channels_above(SILENT * net.lr_share, lattice, young_channels(net))
+    if prices["time"] and net.ramp_ == 1 and trim_steps and not has_young_steps(net):
         steps_left = min(steps_in_use(net.tail_weights_), steps_left)
     if steps_left < lattice.steps_left or not torch.equal(mask, lattice.mask):
         net.compact(mask, steps_left)
 
 
-def channels_above(bar, lattice):
-    """The mask of the channels whose magnitude reaches a bar, and of the strongest of the first layer in any case."""
+def channels_above(bar, lattice, kept=False):
+    """The mask of the channels whose magnitude reaches a bar, and in any case of those in the mask `kept` and of the
+    strongest of the first layer."""
     magnitude = lattice.channel_magnitude().detach()
-    mask = lattice.mask & (magnitude >= bar)
+    mask = lattice.mask & ((magnitude >= bar) | kept)
     mask[0, magnitude[0].argmax()] = True
     return drop_unreachable_layers(mask)
 

@@ -14,7 +14,14 @@ from skorch.callbacks import LRScheduler
 
 from ..lattice import breadth_cost, depth_cost, time_cost
 from ..lattice._costs import REFERENCE_CHANNELS, REFERENCE_LAYERS, REFERENCE_STEPS, weighted_mean
-from ..lattice._surgery import cut_state, cut_tensors, drop_unreachable_layers, score_norms
+from ..lattice._surgery import (
+    cut_state,
+    cut_tensors,
+    drop_unreachable_layers,
+    extend_moments,
+    extended_state,
+    score_norms,
+)
 from ..lattice._tasks import TASKS
 from ._callbacks import default_callbacks
 from ._compiling import PASSES, epoch_work, forward, is_worth_compiling
@@ -23,6 +30,8 @@ from ._inference import measure
 
 RATE_POWER, MOST_RATE, WARM_UP = 0.75, 16.0, 0.1
 REFERENCE_KERNEL = 3  # side, in pixels, of the kernels that `lr` is for
+SIZES = "channels", "layers", "steps"
+OF_AN_EPOCH = "sums_", "tail_weights_", "score_norms_", "last_step_weight_"
 LOWER_IS_BETTER = dict.fromkeys(("train_loss", "error", "valid_error"), True) | {
     f"{measured_on}{task.score_name}": False for measured_on in ("", "valid_") for task in TASKS.values()
 }
@@ -115,6 +124,8 @@ class LatticeNet(NeuralNet):
         Shares of training at which pressures and noise begin to rise and are full.
     seed : int
         Seed of shuffling, noise and augmentation.
+    growth_share : float, default=0.0
+        Share of training in which the lattice may grow. The learning rate falls after it.
     precision : str
         See :func:`growlattice._training._device.choose_precision`; what it means depends on where the net is.
     compiling : {"auto"} or bool
@@ -135,6 +146,7 @@ class LatticeNet(NeuralNet):
         seed,
         precision,
         compiling=False,
+        growth_share=0.0,
         criterion=torch.nn.Identity,  # skorch asks for one; what is trained on is `get_loss`
         optimizer=torch.optim.AdamW,
         train_split=None,
@@ -149,6 +161,7 @@ class LatticeNet(NeuralNet):
         self.seed = seed
         self.precision = precision
         self.compiling = compiling
+        self.growth_share = growth_share
 
     @property
     def _default_callbacks(self):
@@ -162,11 +175,16 @@ class LatticeNet(NeuralNet):
     def __getstate__(self):
         # `module` and `module_` are the same object; skorch remaps only `module_` where the GPU is missing.
         state = super().__getstate__() | {"module": None}
-        return {name: value for name, value in state.items() if name not in ("sums_", "tail_weights_", "score_norms_")}
+        return {name: value for name, value in state.items() if name not in OF_AN_EPOCH}
 
     def __setstate__(self, state):
         super().__setstate__(state)
         self.module = self.module_
+
+    def initialize_history(self):
+        super().initialize_history()
+        self.growth_ = []  # a record for each thing that was added
+        return self
 
     def initialize_optimizer(self, *args, **kwargs):
         super().initialize_optimizer(*args, **kwargs)
@@ -234,6 +252,15 @@ class LatticeNet(NeuralNet):
         self.update_parameters()
         self.set_moments(moments)
 
+    def extend(self, mask, steps_left, inputs_left, generator):
+        """Go on training with new channels and steps, whose weights the generator draws; the rest as in `compact`."""
+        lattice, moments = self.module_, self.moments()
+        had = lattice.mask.clone()
+        form = dict(steps_left=steps_left, inputs_left=inputs_left)
+        lattice.load_state_dict(extended_state(lattice, mask, **form, generator=generator, outgoing=1.0))
+        self.update_parameters()
+        self.set_moments(extend_moments(moments, lattice, had))
+
     def train_epoch(self, batches, start, end, decay=True, validation=None, relaxing=False):
         """Train on shuffled batches once, from the share `start` of training to the share `end`.
 
@@ -244,9 +271,11 @@ class LatticeNet(NeuralNet):
         self.notify("on_epoch_begin", dataset_train=batches.data, dataset_valid=None)
         self.history.record("relaxing", relaxing)
         macs = self.module_.macs()
+        self._record_size()
         self._set_rate_share()
         self.train_batches(batches, start, end, decay, relaxing)
         self._record_epoch(len(batches.data), macs)
+        self.module_.age_steps()
         if validation is not None:
             measured = measure(self.module_, validation, self.conv_dtype)
             score_name = self.module_.task.score_name
@@ -264,7 +293,9 @@ class LatticeNet(NeuralNet):
         self.history.record("compiled", compiled)
         self._set_prices(relaxing)
         self.sums_ = {}
+        self.flat_share_ = 0.0 if relaxing else self.growth_share
         self.tail_weights_ = torch.zeros((), device=self.device)
+        self.last_step_weight_ = torch.zeros((), device=self.device)
         self.score_norms_ = torch.zeros((), device=self.device)
         for index, batch in enumerate(batches.shuffled(shuffling)):
             progress = start + (end - start) * index / len(batches)
@@ -273,6 +304,7 @@ class LatticeNet(NeuralNet):
             step = self.train_step(batch, noise=self.noise * self.ramp_, generator=noise, compiled=compiled)
             self.notify("on_batch_end", batch=batch, training=True, **step)
         self.score_norms_ = self.score_norms_ / len(batches.data)
+        self.last_step_weight_ = self.last_step_weight_ / len(batches.data)
 
     def get_loss(self, y_pred, y_true, X=None, training=False):
         """The error cost and, in training, the annealed price of every resource."""
@@ -287,6 +319,8 @@ class LatticeNet(NeuralNet):
         loss = error + self.ramp_ * sum(price * costs[name] for name, price in self.prices_.items())
         if "time" in self.prices_:
             self._track_step_use(y_pred)
+        if self.growth_share:
+            self.last_step_weight_ += y_pred.weights[:, self.module_.steps_left - 1].detach().sum()
         self._add_up(
             len(targets),
             {
@@ -334,7 +368,8 @@ class LatticeNet(NeuralNet):
         self.ramp_ = ramp(progress, *self.annealing)
         if not self._has_scheduler:
             self.full_lr_ = self.lr * warm_up(self.rate_share_, progress)
-            self._set_lr(self.full_lr_ * (cosine_decay(progress) if decay else 1.0))
+            falling = max(progress - self.flat_share_, 0.0) / (1 - self.flat_share_)
+            self._set_lr(self.full_lr_ * (cosine_decay(falling) if decay else 1.0))
 
     def _add_up(self, n_images, means):
         """Add a batch's means to the epoch's sums, on the device."""
@@ -347,6 +382,12 @@ class LatticeNet(NeuralNet):
         tail_weights = output.weights.flip(1).cumsum(1).flip(1)
         self.tail_weights_ = torch.maximum(self.tail_weights_, tail_weights.amax(0))
         self.score_norms_ = self.score_norms_ + score_norms(output).sum(0)
+
+    def _record_size(self):
+        """Write into the history what the epoch trains: channels of all layers together, layers and steps."""
+        channels = self.module_.channels_left
+        for name, size in zip(SIZES, (sum(channels), len(channels), self.module_.steps_left), strict=True):
+            self.history.record(name, size)
 
     @torch.no_grad()
     def _record_epoch(self, n_images, macs):

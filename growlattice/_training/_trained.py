@@ -30,6 +30,8 @@ class TrainedLattice:
         Written by `prune` and `halt`.
     halting : dict, default=None
         Written by `halt`.
+    growth : list of dict
+        See `growth_` of the estimators.
     moments : dict of str to tensor
         Of the optimizer; empty after training.
     """
@@ -43,4 +45,5 @@ class TrainedLattice:
     time_used: float | None = None
     resources: pd.DataFrame | None = None
     halting: dict | None = None
+    growth: list = field(default_factory=list)
     moments: dict = field(default_factory=dict)

@@ -6,7 +6,7 @@ Whoever writes a cost, or wants the prices on a network of their own, imports fr
 from ._costs import breadth_cost, depth_cost, error_cost, squared_error_cost, time_cost
 from ._network import Lattice
 from ._operations import add_normalized, divisive_normalization, time_selection_weights
-from ._surgery import compact
+from ._surgery import compact, extend
 from ._tasks import LatticeOutput, RegressionOutput
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "depth_cost",
     "divisive_normalization",
     "error_cost",
+    "extend",
     "squared_error_cost",
     "time_cost",
     "time_selection_weights",

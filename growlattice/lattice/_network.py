@@ -326,7 +326,8 @@ class Lattice(LatticeWeights):
             norm = norm * (n_run / self.steps_left) ** 0.5
         scores = norm * functional.normalize(scores, dim=1)
         scale = self.temperature * (self.n_steps / REFERENCE_STEPS) ** 0.5  # as in time_selection_weights
-        return self.task.output(answers, functional.log_softmax(scale * scores, dim=1), activity, scores)
+        logits = scale * scores + self.log_step_share[:n_run]
+        return self.task.output(answers, functional.log_softmax(logits, dim=1), activity, scores)
 
 
 def _without_autocast(device_type):

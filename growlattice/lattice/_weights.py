@@ -17,6 +17,7 @@ SELECTOR_HIDDEN = 64
 MEMORY_FORMAT = torch.channels_last  # of kernels, and so of activations; measured: docs/choices
 # Chosen by measurement: docs/choices.
 INPUT_GAIN, BOTTOM_UP_GAIN, RECURRENT_GAIN, READOUT_GAIN = 1.0, 2.0, 1.0, 3.0
+SHARE_OF_ALL = -0.05  # logarithm of a share that is taken for 1
 CONNECTIONS = ("bottom_up", "lateral", "top_down")
 
 
@@ -53,6 +54,7 @@ class LatticeWeights(nn.Module):
         for name in ("pixel_mean", "pixel_std"):
             self.register_buffer(name, torch.empty(image_shape[0], 1, 1, device="meta"))
         self.register_buffer("score_norm", torch.empty((), device="meta"))
+        self.register_buffer("log_step_share", torch.empty(n_steps, device="meta"))
         mask = torch.ones(n_layers, n_channels, dtype=torch.bool, device="cpu") if mask is None else mask
         self._make_modules(mask.tolist(), steps_left or n_steps, inputs_left or n_channels)
         if generator is not None:
@@ -82,6 +84,24 @@ class LatticeWeights(nn.Module):
             expected = (BOTTOM_UP_GAIN + n_recurrent * RECURRENT_GAIN) * (2 * fan_in / math.pi) ** 0.5
             rows.append(torch.cat(kernels, dim=1).abs().sum(dim=(1, 2, 3)) / expected)
         return self._spread(torch.cat(rows))
+
+    def fresh_magnitude(self):
+        """What the magnitude of each layer's channels is expected to be if they are drawn with the form that is left.
+
+        Returns
+        -------
+        tensor of shape (n_layers,)
+            1 for layers that are not left.
+        """
+        expected = torch.ones(self.n_layers, device=self.pixel_mean.device, dtype=self.pixel_mean.dtype)
+        reference = (REFERENCE_CHANNELS * self.kernel_size**2) ** 0.5
+        for layer, bottom_up in enumerate(self.bottom_up):
+            recurrent = [self.lateral[layer], *self.top_down[layer : layer + 1]]
+            drawn = BOTTOM_UP_GAIN * bottom_up.weight[0].numel() ** 0.5
+            drawn += sum(RECURRENT_GAIN * kernel.weight[0].numel() ** 0.5 for kernel in recurrent)
+            n_recurrent = 2 if layer < REFERENCE_LAYERS - 1 else 1
+            expected[layer] = drawn / ((BOTTOM_UP_GAIN + n_recurrent * RECURRENT_GAIN) * reference)
+        return expected
 
     @property
     def channels_left(self):
@@ -129,6 +149,12 @@ class LatticeWeights(nn.Module):
         result = super().load_state_dict(state_dict, strict=strict, assign=assign)
         self._finish_modules()
         return result
+
+    @torch.no_grad()
+    def age_steps(self):
+        """Let steps that were added lately count for more: the logarithm of their share is halved, down to nothing."""
+        share = self.log_step_share / 2
+        self.log_step_share.copy_(torch.where(share > SHARE_OF_ALL, 0.0, share))
 
     def _make_modules(self, channels, steps_left, inputs_left):
         """Make modules of the stored form, without values; `channels` is the mask as lists."""
@@ -180,7 +206,8 @@ class LatticeWeights(nn.Module):
         """
         self.pixel_mean.zero_()
         self.pixel_std.fill_(1.0)
-        self.score_norm.fill_(1.0)
+        self.score_norm.fill_((self.steps_left / self.n_steps) ** 0.5)  # as of a lattice of no more steps
+        self.log_step_share.zero_()
         gains = {self.input: INPUT_GAIN} | dict.fromkeys(self.bottom_up, BOTTOM_UP_GAIN)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):

@@ -21,7 +21,7 @@ def test_attributes_describe_the_fitted_lattice(small, make_small):
     assert clf.device_ == "cpu"
     assert clf.channel_magnitude_.shape == (2, 4)
     n_numbers = sum(tensor.numel() for tensor in clf.lattice_.state_dict().values())
-    assert clf.n_parameters_ == n_numbers - 2 - 1 - 8 - 3  # statistics of pixels, norm of scores, both masks
+    assert clf.n_parameters_ == n_numbers - 2 - 1 - 3 - 8 - 3  # pixels, norm of scores, shares of steps, both masks
     assert clf.time_used_ == pytest.approx(clf.time_used(X).mean(), rel=1e-5)
     assert set(clf.costs_) == {"error", "breadth", "depth", "time"}
     truth = clf.predict_proba(X)[np.arange(len(y)), y]
@@ -33,7 +33,7 @@ def test_history_has_a_row_for_each_epoch(small, make_small):
     history = make_small(max_epochs=3).fit(*small).history_
     assert set(history) == {
         "epoch", "relaxing", "compiled", "accuracy", "train_loss", "error", "breadth", "depth", "time", "time_used",
-        "macs_per_image", "train_macs", "dur",
+        "macs_per_image", "train_macs", "dur", "channels", "layers", "steps",
     }  # fmt: skip
     assert history["epoch"].tolist() == [1, 2, 3]
     np.testing.assert_allclose(history["time_used"], 4 * history["time"], rtol=1e-6)
@@ -43,8 +43,8 @@ def test_history_has_a_row_for_each_epoch(small, make_small):
 def test_verbose_prints_a_line_for_each_epoch(small, make_small, capsys):
     make_small(verbose=1, max_epochs=3).fit(*small)
     header, _, *lines = capsys.readouterr().out.strip().splitlines()
-    columns = ["epoch", "accuracy", "breadth", "depth", "error", "macs_per_image", "time", "time_used", "dur"]
-    assert header.split() == columns
+    columns = "epoch accuracy breadth channels depth error layers macs_per_image steps time time_used dur"
+    assert header.split() == columns.split()
     assert len(lines) == 3
     make_small(max_epochs=1).fit(*small)
     assert capsys.readouterr().out == ""
