@@ -9,6 +9,7 @@ from numbers import Integral
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import torch
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import check_consistent_length, check_random_state
@@ -20,6 +21,7 @@ from .._training._batches import Batches
 from .._training._callbacks import check_monitors, stopped_early
 from .._training._compaction import compact_net
 from .._training._device import cpu_threads, gpu_memory
+from .._training._expressivity import expressivity
 from .._training._growth import as_line, first_form, grow_net
 from .._training._inference import measure
 from .._training._input_form import InputForm
@@ -148,6 +150,40 @@ class BaseLatticeEstimator(CallbackSupportMixin, FittedLattice):
             self._describe(data)
             self.net_.initialize_optimizer()
         return self
+
+    def expressivity(self, X, y, sample_weight=None, *, n_channels=8):
+        """What each layer's readers want and no weight of theirs can bring about, and what new channels would gain.
+
+        Readers are the kernels above, beside and below a layer, the readout and time selection. What they want is minus
+        the gradient of the error cost at their drives.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `fit`. All activities of all images are held at once, so some hundreds are a good number.
+        n_channels : int, default=8
+            How many new channels `gain` is of.
+
+        Returns
+        -------
+        DataFrame
+            A row for each `layer`, whose `resource` is "channels", and one for a new layer on top, "layers", if there
+            may be one. `unreachable` is the share, from 0 to 1, of the sum of squares of what its readers want that is
+            left after regression on what they read. `gain` is how fast the error cost falls, to first order, with the
+            norm of the outgoing weights of the best new channels, whose drives have a mean square of 1; `best_gain`
+            is that of one channel.
+
+        See Also
+        --------
+        growlattice.inspection.ExpressivityDisplay : Draws it.
+        """
+        check_is_fitted(self)
+        if not (isinstance(n_channels, Integral) and n_channels > 0):
+            raise ValueError(f"n_channels={n_channels!r} must be a whole number from 1 up.")
+        data = self._training_set(X, y, sample_weight, learn=False)
+        with cpu_threads(self.n_threads):
+            place = self.lattice_.pixel_mean.device
+            return pd.DataFrame(expressivity(self.lattice_, data.upload(place, torch.float64), n_channels))
 
     def _fit(self, data, validation, start, epoch_context):
         """Train on all epochs, or read from `memory` what was trained before."""

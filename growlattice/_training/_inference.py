@@ -83,7 +83,7 @@ def outputs(lattice, images, conv_dtype=None, run=None):
         rows = slice(start, min(start + size, len(images)))
         try:
             with torch.no_grad():
-                output = run(lattice, _filled(images[rows], size, device), conv_dtype)
+                output = run(lattice, filled(images[rows], size, device), conv_dtype)
         except (RuntimeError, MemoryError) as error:
             if size == 1 or not _is_out_of_memory(error):
                 raise
@@ -177,7 +177,7 @@ def input_moment(lattice, data):
     size, moment = _largest_batch(lattice), 0.0
     for start in range(0, len(data), size):
         rows = slice(start, min(start + size, len(data)))
-        products = input_products(lattice, _filled(data.images[rows], rows.stop - start, lattice.pixel_mean.device))
+        products = input_products(lattice, filled(data.images[rows], rows.stop - start, lattice.pixel_mean.device))
         if data.sample_weight is not None:
             products = products * data.sample_weight[rows, None, None]
         moment = moment + products.sum(dim=0)
@@ -195,7 +195,7 @@ def _run_all_steps(lattice, images, conv_dtype):
     return lattice(images, conv_dtype=conv_dtype)
 
 
-def _filled(images, size, device):
+def filled(images, size, device):
     """Images as a tensor on the device, filled up to a size with the first of them."""
     if not isinstance(images, torch.Tensor):
         images = contiguous_copy(images) if device.type == "cpu" else upload(images, device)

@@ -6,6 +6,7 @@ axes given or in new ones, and stores them in `ax_` and their figure in `figure_
 """
 
 from ._attribution import AttributionDisplay, attribution_entropy, attribution_map
+from ._expressivity import ExpressivityDisplay, expressivity_bottleneck
 from ._halting import HaltingDisplay
 from ._magnitude import MagnitudeDisplay
 from ._occlusion import OcclusionDisplay, occlude
@@ -14,6 +15,7 @@ from ._time_used import ExtremesDisplay, TimeUsedDisplay
 
 __all__ = [
     "AttributionDisplay",
+    "ExpressivityDisplay",
     "ExtremesDisplay",
     "HaltingDisplay",
     "MagnitudeDisplay",
@@ -23,5 +25,6 @@ __all__ = [
     "TimeUsedDisplay",
     "attribution_entropy",
     "attribution_map",
+    "expressivity_bottleneck",
     "occlude",
 ]
