@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from benchmarks import many_lattices
+from benchmarks import growth, many_lattices
 from benchmarks.__main__ import ENTRIES, as_rst, main
 from benchmarks.front import hvint
 from benchmarks.gpu import least_traffic
@@ -59,3 +59,21 @@ def test_the_height_of_a_front_by_hand():
     """Nothing for a decade, then from half of what there is above chance to all of it; a network that is beaten."""
     networks = pd.DataFrame({"macs": [1e5, 1e6, 5e5], "accuracy": [0.55, 1.0, 0.5]})
     assert hvint(networks, 1e6) == pytest.approx((0 + 0.75) / 2, abs=1e-3)
+
+
+def test_fits_that_are_in_the_file_are_not_done_again(tmp_path, monkeypatch):
+    """And the shorter fit has as many epochs as come next to what the grown one cost."""
+    done = []
+
+    def fitted_row(data, priced, bound, seed, method, n_epochs):
+        done.append((method, n_epochs))
+        macs = {"grown": 4.0, "full": 10.0}.get(method, 4.0)
+        case = dict(zip(growth.CASE, (data, priced, " x ".join(map(str, bound)), seed, method), strict=True))
+        return case | dict(epochs=n_epochs, seconds=macs, train_macs=macs, accuracy=1.0, total=3, steps=2, macs=5)
+
+    monkeypatch.setattr(growth, "fitted_row", fitted_row)
+    for _ in range(2):
+        rows = growth.measure(["digits"], [(28, 5, 5)], 1, [True], out=tmp_path / "growth.csv")
+        assert done == [("grown", 30), ("full", 30), ("full, shorter", 12)]
+    summary = growth.summarize(rows).set_index("method")
+    assert summary["seconds of full"].to_dict() == {"grown": 0.4, "full": 1.0, "full, shorter": 0.4}

@@ -293,7 +293,6 @@ class LatticeNet(NeuralNet):
         self.history.record("compiled", compiled)
         self._set_prices(relaxing)
         self.sums_ = {}
-        self.flat_share_ = 0.0 if relaxing else self.growth_share
         self.tail_weights_ = torch.zeros((), device=self.device)
         self.last_step_weight_ = torch.zeros((), device=self.device)
         self.score_norms_ = torch.zeros((), device=self.device)
@@ -358,6 +357,8 @@ class LatticeNet(NeuralNet):
         self.rate_share_ = rate_share(channels, lattice.steps_left, lattice.kernel_size)
 
     def _set_prices(self, relaxing):
+        """Take what training is to pay, and how much of it comes before the learning rate falls."""
+        self.flat_share_ = 0.0 if relaxing else self.growth_share
         self.prices_ = {} if relaxing else {name: price for name, price in self.pressures.items() if price}
 
     def _set_lr(self, lr):
