@@ -45,8 +45,8 @@ CONSTRAINTS = {
 }
 COLUMNS = frozenset(
     """
-    epoch relaxing compiled channels layers steps train_loss error breadth depth time time_used macs_per_image train_macs
-    dur valid_error
+    epoch relaxing compiled channels layers steps train_loss error breadth depth time time_used macs_per_image
+    train_macs dur valid_error
     """.split()
 )
 SCORES = frozenset(task.score_name for task in TASKS.values())

@@ -13,7 +13,7 @@ from skorch import NeuralNet
 from skorch.callbacks import LRScheduler
 
 from ..lattice import breadth_cost, depth_cost, time_cost
-from ..lattice._costs import REFERENCE_CHANNELS, REFERENCE_LAYERS, REFERENCE_STEPS, weighted_mean
+from ..lattice._costs import REFERENCE_STEPS, weighted_mean
 from ..lattice._surgery import (
     cut_state,
     cut_tensors,
@@ -27,77 +27,13 @@ from ._callbacks import default_callbacks
 from ._compiling import PASSES, epoch_work, forward, is_worth_compiling
 from ._device import PRECISIONS, choose_precision
 from ._inference import measure
+from ._schedule import cosine_decay, ramp, rate_share, warm_up
 
-RATE_POWER, MOST_RATE, WARM_UP = 0.75, 16.0, 0.1
-REFERENCE_KERNEL = 3  # side, in pixels, of the kernels that `lr` is for
 SIZES = "channels", "layers", "steps"
 OF_AN_EPOCH = "sums_", "tail_weights_", "score_norms_", "last_step_weight_"
 LOWER_IS_BETTER = dict.fromkeys(("train_loss", "error", "valid_error"), True) | {
     f"{measured_on}{task.score_name}": False for measured_on in ("", "valid_") for task in TASKS.values()
 }
-
-
-def ramp(progress, start, end):
-    """The annealing ramp: 0 up to `start`, linear to 1 at `end`, then 1.
-
-    Examples
-    --------
-    >>> [round(ramp(progress, 0.1, 0.5), 9) for progress in (0.0, 0.3, 0.9)]
-    [0.0, 0.5, 1.0]
-    """
-    if progress >= end:
-        return 1.0
-    return 0.0 if progress <= start else (progress - start) / (end - start)
-
-
-def cosine_decay(progress):
-    """Share of the full learning rate: 1 at the start, 0 at the end.
-
-    Examples
-    --------
-    >>> cosine_decay(0.0), round(cosine_decay(0.5), 9), cosine_decay(1.0)
-    (1.0, 0.5, 0.0)
-    """
-    return (1 + math.cos(math.pi * progress)) / 2
-
-
-def rate_share(channels, n_steps, kernel_size=REFERENCE_KERNEL):
-    """Learning rate of a lattice in units of that of one of the reference size: the smaller, the higher.
-
-    With Adam every weight moves by about the learning rate, so a drive moves by that times the fan-in, and what an
-    image comes to by the moves of all layers and steps. The power and the highest rate are measured: docs/choices.
-    Kernels larger than those of the reference have its rate, for nothing was measured there.
-
-    Parameters
-    ----------
-    channels : list of int
-        In use, in each layer that is.
-    n_steps : int
-    kernel_size : int, default=3
-        Side of the kernels in pixels: 1 for rows of a table.
-
-    Examples
-    --------
-    >>> rate_share([16, 16, 16, 16], 4), rate_share([8, 8, 8, 8], 4), round(rate_share([16], 4), 3)
-    (1.0, 2.0, 2.828)
-    >>> rate_share([16, 16, 16, 16], 4, kernel_size=1)
-    9.0
-    """
-    breadth = sum(channels) / len(channels) / REFERENCE_CHANNELS
-    depth_and_time = len(channels) * n_steps / (REFERENCE_LAYERS * REFERENCE_STEPS)
-    pixels = (min(kernel_size, REFERENCE_KERNEL) / REFERENCE_KERNEL) ** 2
-    return min(1 / (breadth * pixels * depth_and_time**RATE_POWER), MOST_RATE)
-
-
-def warm_up(share, progress):
-    """The learning rate in units of `lr` before it decays: the higher one of a small lattice comes over a tenth of all.
-
-    Examples
-    --------
-    >>> [round(warm_up(16.0, progress), 9) for progress in (0.0, 0.05, 0.5)]
-    [1.0, 4.0, 16.0]
-    """
-    return share ** min(progress / WARM_UP, 1.0) if share > 1 else share
 
 
 def seeded_generator(seed, *stream, device="cpu"):
@@ -210,7 +146,9 @@ class LatticeNet(NeuralNet):
         )
 
     def is_compiled(self, n_images, start, end, relaxing=False):
-        """Whether the epoch that is begun, from `start` to `end`, is to run compiled."""
+        """Whether the epoch that is begun, from `start` to `end`, is to run compiled; no form stays in growth."""
+        if not relaxing and start < self.growth_share:
+            return False
         rows = [row["macs_per_image"] for row in self.history[:-1] if row["relaxing"] == relaxing]
         n_before = round(start / (end - start)) if end > start else 0
         work = epoch_work(rows[max(len(rows) - n_before, 0) :], self.module_.macs(), n_images, start, end)

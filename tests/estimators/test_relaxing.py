@@ -7,7 +7,8 @@ from skorch.callbacks import Checkpoint, EarlyStopping, LRScheduler
 
 from growlattice import LatticeClassifier
 from growlattice._estimators import _base
-from growlattice._training._net import LatticeNet, rate_share
+from growlattice._training._net import LatticeNet
+from growlattice._training._schedule import rate_share
 
 PRICED = dict(breadth_pressure=3.0, depth_pressure=3.0, time_pressure=0.3)
 

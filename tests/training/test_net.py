@@ -12,15 +12,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from growlattice._training import _inference, _net
 from growlattice._training._batches import Batches
 from growlattice._training._inference import measure
-from growlattice._training._net import (
-    LatticeNet,
-    cosine_decay,
-    history_rows,
-    ramp,
-    rate_share,
-    seeded_generator,
-    warm_up,
-)
+from growlattice._training._net import LatticeNet, history_rows, seeded_generator
+from growlattice._training._schedule import cosine_decay, ramp, rate_share, warm_up
 from growlattice._training._training_set import TrainingSet
 from growlattice.lattice import Lattice, breadth_cost, compact, depth_cost, error_cost, time_cost
 from growlattice.lattice._surgery import score_norms
