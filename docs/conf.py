@@ -37,6 +37,7 @@ sphinx_gallery_conf = {
     "abort_on_example_error": True,
     "download_all_examples": False,
     "show_memory": False,
+    "parallel": 2,
     "capture_repr": ("_repr_html_",),  # a display or an axis at the end of a cell is drawn, not printed
     "remove_config_comments": True,
     "backreferences_dir": "api/backreferences",
