@@ -70,6 +70,7 @@ CHANGES = {
     "image_shape": (1, 4, 16),
     "image_size": 7,
     "augment": threshold,
+    "grow_from": (2, 1, 1),
     "precision": "float64",
     "compile": False,
     "n_threads": 2,
@@ -78,6 +79,7 @@ CHANGES = {
 }
 NO_CHANGES = {
     "memory": "elsewhere",
+    "growth": "fresh",
     "checkpoint_seconds": 1.0,
     "verbose": 1,
     "warm_start": True,
