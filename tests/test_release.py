@@ -18,14 +18,17 @@ HOSTS = {
     "arxiv.org",
     "cs231n.stanford.edu",
     "doi.org",
+    "download.pytorch.org",
+    "github.com/VainF",
     "github.com/pytorch",
     "keepachangelog.com",
     "raw.githubusercontent.com/jcpeterson",
     "semver.org",
+    "skorch.readthedocs.io",
 }
 
 
-GENERATED = {"_build", "gallery", "generated", "sg_execution_times.rst"}
+GENERATED = {"_build", "backreferences", "gallery", "generated", "sg_execution_times.rst"}
 
 
 def place(url):

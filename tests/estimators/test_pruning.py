@@ -191,7 +191,7 @@ def test_trimming_can_be_switched_off(fitted, digits):
 def test_a_pruned_lattice_goes_on(fitted, digits):
     X, y = digits[0][:300], digits[2][:300]
     fitted.prune(X, y)
-    mask, accuracy = fitted.channel_mask_, fitted.score(digits[1], digits[3])
+    mask = fitted.channel_mask_
     copy = pickle.loads(pickle.dumps(fitted))
     assert np.array_equal(copy.predict_proba(X), fitted.predict_proba(X))
     copy.partial_fit(X, y)
@@ -199,11 +199,11 @@ def test_a_pruned_lattice_goes_on(fitted, digits):
     assert len(copy.history_) == 13
     copy.set_params(warm_start=True, max_epochs=3).fit(X, y)
     assert np.array_equal(copy.channel_mask_, mask)
-    assert copy.score(digits[1], digits[3]) > accuracy - 0.1
+    fresh = clone(fitted).set_params(max_epochs=3).fit(X, y)
+    assert fresh.channel_mask_.all()
+    assert copy.score(digits[1], digits[3]) > fresh.score(digits[1], digits[3]) + 0.2  # it did not begin anew
     copy.prune(X, y, keep=0.8)
     assert not (copy.channel_mask_ & ~mask).any()
-    fresh = clone(fitted).set_params(max_epochs=1).fit(X, y)
-    assert fresh.channel_mask_.all()
 
 
 def test_prune_prints_its_progress_when_verbose(fitted, digits, capsys):
