@@ -117,7 +117,7 @@ def extend(lattice, mask=None, steps_left=None, inputs_left=None, *, generator, 
     new channel, so a new layer on top changes no answer. A new channel in a layer that was there changes one thing: it
     joins the pool of divisive normalization, so where it adds x to a pool of S, the other channels of its layer get
     ``(16 + S) / (16 + S + x)`` of what they got. A new step has the weight that its score gives it times 0.05, which
-    :meth:`Lattice.age_steps` raises to 1; the ratios between the weights of the others stay, if its score is the root
+    ``age_steps`` raises to 1; the ratios between the weights of the others stay, if its score is the root
     of the mean square of theirs, as it is with fixed time selection.
 
     Parameters
