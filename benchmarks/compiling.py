@@ -15,17 +15,12 @@ import pandas as pd
 import torch
 
 from growlattice._training._compiling import forward
+from growlattice._training._device import bfloat16_units
 from growlattice._training._net import seeded_generator
 from growlattice.lattice import Lattice
 
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
 EAGER = "eager float32"
-
-
-def cpu_features():
-    """What of a CPU decides how fast bfloat16 is, by torch's own checks."""
-    checks = {"AMX": "_is_amx_tile_supported", "AVX512-BF16": "_is_avx512_bf16_supported"}
-    return [name for name, check in checks.items() if getattr(torch.cpu, check, lambda: False)()]
 
 
 def make_ways(n_channels, noise, n_training=32, n_predicted=128, size=14, n_layers=4, n_steps=4):
@@ -86,7 +81,8 @@ def main():
     parser.add_argument("--noise", type=float, default=0.1)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    print(f"torch {torch.__version__}, one thread, {' and '.join(cpu_features()) or 'neither AMX nor AVX512-BF16'}")
+    units = " and ".join(bfloat16_units() or []) or "neither AMX nor AVX512-BF16"
+    print(f"torch {torch.__version__}, one thread, {units}")
     rows = measure(args.channels, args.repeats, args.noise)
     print(pd.DataFrame(rows).to_string(index=False, float_format="{:.3g}".format))
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from benchmarks import growth, many_lattices
+from benchmarks import compiled_fits, growth, many_lattices
 from benchmarks.__main__ import ENTRIES, as_rst, main
 from benchmarks.front import hvint
 from benchmarks.gpu import least_traffic
@@ -77,3 +77,9 @@ def test_fits_that_are_in_the_file_are_not_done_again(tmp_path, monkeypatch):
         assert done == [("grown", 30), ("full", 30), ("full, shorter", 12)]
     summary = growth.summarize(rows).set_index("method")
     assert summary["seconds of full"].to_dict() == {"grown": 0.4, "full": 1.0, "full, shorter": 0.4}
+
+
+def test_a_fit_in_a_process_of_its_own_is_the_same(tmp_path):
+    args, options = ("digits", None, "eager float32"), dict(max_epochs=1, max_channels=2, max_layers=1, max_steps=1)
+    here, there = compiled_fits.fit_once(*args, **options), compiled_fits.fit_in_process(tmp_path, *args, **options)
+    assert there | {"seconds": 0} == here | {"seconds": 0}

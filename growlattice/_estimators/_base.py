@@ -20,7 +20,7 @@ from .._storage._memory import Entry
 from .._training._batches import Batches
 from .._training._callbacks import check_monitors, stopped_early
 from .._training._compaction import compact_net
-from .._training._device import cpu_threads, gpu_memory
+from .._training._device import cpu_threads, gpu_memory, warn_of_slow_precision
 from .._training._expressivity import expressivity
 from .._training._growth import as_line, first_form, grow_net
 from .._training._inference import measure
@@ -244,6 +244,7 @@ class BaseLatticeEstimator(CallbackSupportMixin, FittedLattice):
         net, completed = self.net_, True
         if not epochs:
             return completed
+        warn_of_slow_precision(self.precision, self.lattice_.pixel_mean.device)
         batches = Batches(data, self.batch_size, self.augment)
         net.notify("on_train_begin", X=data.images, y=data.targets)
         try:

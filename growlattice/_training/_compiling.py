@@ -9,6 +9,7 @@ import shutil
 import sys
 import sysconfig
 import warnings
+from contextlib import nullcontext
 from functools import lru_cache, partial
 from importlib.util import find_spec
 from types import FunctionType
@@ -118,11 +119,12 @@ def forward(lattice, images, conv_dtype=None, noise=0.0, generator=None, compile
         if tensor is not None:
             torch._dynamo.mark_dynamic(tensor, 0)
     try:
-        return _compiled(form)(lattice, images, place.new_full((), noise), drawn, conv_dtype)
+        with _both_passes_at_once():
+            return _compiled(form)(lattice, images, place.new_full((), noise), drawn, conv_dtype)
     except Exception as error:
         output = lattice.run(images, noise, drawn, conv_dtype)  # raises by itself what is not the compiler's fault
         if not _FAILED:
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            reason = " ".join(f"{type(error).__name__}: {error}".splitlines()[:2])  # torch names its backend first
             warnings.warn(f"Not compiled, and slower for it: {reason} compile=False says that.", stacklevel=2)
         _FAILED.add(form)
         return output
@@ -146,6 +148,12 @@ def _compiled(form):
     function = FunctionType(_run.__code__.replace(co_name=f"run_{hash(form) % 10**8}"), globals())
     options = OPTIONS if BACKEND == "inductor" else None
     return torch.compile(function, fullgraph=True, dynamic=False, backend=BACKEND, options=options)
+
+
+def _both_passes_at_once():
+    """Let torch, from 2.8 on, compile the backward pass with the forward pass, so that it fails where it is caught."""
+    config, name = torch._functorch.config, "force_non_lazy_backward_lowering"
+    return config.patch(name, True) if hasattr(config, name) else nullcontext()
 
 
 def _run(lattice, images, noise, drawn, conv_dtype):

@@ -2,9 +2,11 @@
 
 import multiprocessing
 import os
+import platform
 import re
 import threading
 import traceback
+import warnings
 from contextlib import contextmanager
 from types import SimpleNamespace
 
@@ -88,6 +90,29 @@ def choose_precision(precision, device, capability=None):
         return "float32"
     capability = torch.cuda.get_device_capability(device) if capability is None else capability
     return "bfloat16" if capability >= (8, 0) else "float32"
+
+
+def bfloat16_units():
+    """What of this CPU computes in bfloat16 by itself, by torch's own checks; None for CPUs that they say nothing of.
+
+    Returns
+    -------
+    list of str or None
+        "AMX", "AVX512-BF16", both or none.
+    """
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return None
+    checks = {"AMX": "_is_amx_tile_supported", "AVX512-BF16": "_is_avx512_bf16_supported"}
+    return [name for name, check in checks.items() if getattr(torch.cpu, check, lambda: False)()]
+
+
+def warn_of_slow_precision(precision, device):
+    """Warn where bfloat16 was asked for on a CPU that has to imitate it."""
+    if precision == "bfloat16" and device.type == "cpu" and bfloat16_units() == []:
+        warnings.warn(
+            "precision='bfloat16' is slower than 'float32' on this CPU, which has neither AMX nor AVX512-BF16.",
+            stacklevel=2,
+        )
 
 
 def worker_number(process=None, thread=None):

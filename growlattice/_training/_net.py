@@ -226,9 +226,7 @@ class LatticeNet(NeuralNet):
         shuffling = seeded_generator(self.seed, epoch, 2 * relaxing)
         noise = seeded_generator(self.seed, epoch, 2 * relaxing + 1, device=self.device)
         compiled = self.is_compiled(len(batches.data), start, end, relaxing)
-        if self.verbose and compiled and not any(row.get("compiled") for row in self.history[:-1]):
-            print("compiling the lattice, which takes a while the first time")
-        self.history.record("compiled", compiled)
+        self._record_compiled(compiled)
         self._set_prices(relaxing)
         self.sums_ = {}
         self.tail_weights_ = torch.zeros((), device=self.device)
@@ -327,6 +325,16 @@ class LatticeNet(NeuralNet):
         channels = self.module_.channels_left
         for name, size in zip(SIZES, (sum(channels), len(channels), self.module_.steps_left), strict=True):
             self.history.record(name, size)
+
+    def _record_compiled(self, compiled):
+        """Write into the history whether the epoch runs compiled, and say so where that is new."""
+        rows, macs = list(self.history[:-1]), self.module_.macs()
+        went_on = bool(rows) and rows[-1]["compiled"]
+        if self.verbose and compiled and not (went_on and rows[-1]["macs_per_image"] == macs):
+            print("compiling the lattice as it is now, which takes a while the first time")
+        elif self.verbose and went_on and not compiled:
+            print("the lattice has another form now and runs without being compiled")
+        self.history.record("compiled", compiled)
 
     @torch.no_grad()
     def _record_epoch(self, n_images, macs):

@@ -1,6 +1,7 @@
 import subprocess
 import sys
 import textwrap
+import warnings
 
 import numpy as np
 import pytest
@@ -51,6 +52,16 @@ def _wait_and_number():
 
 def test_without_a_gpu_auto_is_the_cpu():
     assert choose_device("auto", n_gpus=0, worker=3) == torch.device("cpu")
+
+
+@pytest.mark.parametrize("units, n_warnings", [([], 1), (["AMX"], 0), (None, 0)])
+def test_bfloat16_on_a_cpu_that_lacks_it_warns(small, make_small, monkeypatch, units, n_warnings):
+    monkeypatch.setattr(_device, "bfloat16_units", lambda: units)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        make_small(precision="bfloat16", max_epochs=1).fit(*small)
+        make_small(max_epochs=1).fit(*small)
+    assert sum("neither AMX" in str(warning.message) for warning in caught) == n_warnings
 
 
 def test_a_device_that_is_named_is_taken_whatever_the_worker():
