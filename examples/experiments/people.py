@@ -30,7 +30,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
-from scipy.special import entr
+from scipy import special
 from sklearn.model_selection import train_test_split
 
 from growlattice import LatticeClassifier
@@ -139,7 +139,7 @@ def uncertainty(counts, category):
     merged = counts @ (category[:, None] == np.arange(category.max() + 1))  # (n_images, n_categories)
     n_answers = merged.sum(axis=1, keepdims=True)
     shares = np.divide(merged, n_answers, out=np.full(merged.shape, np.nan), where=n_answers > 0)
-    return entr(shares).sum(axis=1)
+    return special.entr(shares).sum(axis=1)
 
 
 def read_times(path, n_images):
@@ -223,7 +223,7 @@ def look(row, data, people):
             "time_used": lattice.time_used(X),
             "error": -log_probas[np.arange(len(y)), y],
             "right": log_probas.argmax(axis=1) == y,
-            "first_entropy": entr(first).sum(axis=1),
+            "first_entropy": special.entr(first).sum(axis=1),
             "entropy": uncertainty(counts[rows], categories_of(row["question"])),
             "entropy_ten": uncertainty(counts[rows], np.arange(len(CLASSES))),
             "mean": grey.mean(axis=1),
