@@ -42,8 +42,11 @@ def resource_scorers(keep=0.98, score="accuracy"):
 
     Examples
     --------
-    >>> sorted(resource_scorers())
-    ['accuracy', 'accuracy_pruned', 'channels_used', 'layers_used', 'macs_per_image', 'steps_run', 'time_used']
+    >>> names = list(resource_scorers())
+    >>> names[:3]  # of the lattice as it is
+    ['accuracy', 'time_used', 'steps_run']
+    >>> names[3:]  # of a pruned copy
+    ['accuracy_pruned', 'channels_used', 'layers_used', 'macs_per_image']
     """
     pruned = _PrunedCopy(keep)
     return {
@@ -78,7 +81,10 @@ def cheapest(resource, within=0.02, accuracy="accuracy_pruned"):
 
     Examples
     --------
-    >>> results = {"mean_test_accuracy": np.array([0.98, 0.97, 0.9]), "mean_test_time_used": np.array([4.0, 2.0, 1.0])}
+    >>> results = {
+    ...     "mean_test_accuracy": np.array([0.98, 0.97, 0.9]),
+    ...     "mean_test_time_used": np.array([4.0, 2.0, 1.0]),
+    ... }
     >>> int(cheapest("time_used", accuracy="accuracy")(results))
     1
     """

@@ -197,7 +197,9 @@ class LatticeClassifier(ClassifierMixin, PruningMixin, HaltingMixin, BaseLattice
     >>> from sklearn.datasets import load_digits
     >>> from growlattice import LatticeClassifier
     >>> X, y = load_digits(n_class=2, return_X_y=True)
-    >>> clf = LatticeClassifier(time_pressure=0.5, max_channels=4, max_layers=2, max_epochs=10, random_state=0)
+    >>> clf = LatticeClassifier(
+    ...     time_pressure=0.5, max_channels=4, max_layers=2, max_epochs=10, random_state=0
+    ... )
     >>> clf.fit(X[:200], y[:200]).score(X[200:], y[200:]) > 0.9
     True
     >>> clf.time_used(X[200:]).shape  # steps, for each image

@@ -91,9 +91,8 @@ def pressure_path(
     >>> from growlattice import LatticeClassifier, pressure_path
     >>> X, y = load_digits(n_class=2, return_X_y=True)
     >>> clf = LatticeClassifier(max_channels=4, max_layers=2, max_epochs=4, random_state=0)
-    >>> path = pressure_path(
-    ...     clf, X[:200], y[:200], X[200:], y[200:], pressures=[1, 10], keeps=[0.5], step_epochs=1, relax_epochs=2
-    ... )
+    >>> short = dict(pressures=[1, 10], keeps=[0.5], step_epochs=1, relax_epochs=2)
+    >>> path = pressure_path(clf, X[:200], y[:200], X[200:], y[200:], **short)
     >>> path[["breadth_pressure", "keep"]].values.tolist()
     [[1.0, nan], [1.0, 0.5], [10.0, nan], [10.0, 0.5]]
     >>> smallest = path.sort_values("macs_per_image")["load"].iloc[0]()

@@ -201,7 +201,9 @@ class LatticeRegressor(MultiOutputMixin, RegressorMixin, PruningMixin, HaltingMi
     >>> from sklearn.datasets import load_diabetes
     >>> from growlattice import LatticeRegressor
     >>> X, y = load_diabetes(return_X_y=True)
-    >>> reg = LatticeRegressor(time_pressure=0.1, max_channels=8, max_layers=2, max_epochs=15, random_state=0)
+    >>> reg = LatticeRegressor(
+    ...     time_pressure=0.1, max_channels=8, max_layers=2, max_epochs=15, random_state=0
+    ... )
     >>> reg.fit(X[:340], y[:340]).score(X[340:], y[340:]) > 0.3  # R2
     True
     >>> reg.time_used(X[340:]).shape  # steps, for each row

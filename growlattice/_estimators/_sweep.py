@@ -59,9 +59,9 @@ def read_sweep(folder):
     >>> from growlattice import LatticeClassifier, read_sweep
     >>> X, y = load_digits(n_class=2, return_X_y=True)
     >>> folder = mkdtemp()
+    >>> small = dict(max_channels=4, max_epochs=2, memory=folder, random_state=0)
     >>> for pressure in (0.0, 1.0):
-    ...     clf = LatticeClassifier(time_pressure=pressure, max_channels=4, max_epochs=2, memory=folder, random_state=0)
-    ...     clf = clf.fit(X, y)
+    ...     clf = LatticeClassifier(time_pressure=pressure, **small).fit(X, y)
     >>> sweep = read_sweep(folder)
     >>> sweep["time_pressure"].tolist()
     [0.0, 1.0]

@@ -78,9 +78,11 @@ def epoch_work(before, macs, n_images, start, end):
 
     Examples
     --------
-    >>> epoch_work([], macs=100, n_images=10, start=0.0, end=0.1)  # 3 passes in each of 10 epochs
+    Three passes in each of 10 epochs; a form that has lasted 2 epochs only; one that has lasted 3:
+
+    >>> epoch_work([], macs=100, n_images=10, start=0.0, end=0.1)
     30000
-    >>> epoch_work([200, 200, 100, 100], macs=100, n_images=10, start=0.4, end=0.5)  # new, and for 2 epochs only
+    >>> epoch_work([200, 200, 100, 100], macs=100, n_images=10, start=0.4, end=0.5)
     0
     >>> epoch_work([200, 100, 100, 100], macs=100, n_images=10, start=0.4, end=0.5)
     18000

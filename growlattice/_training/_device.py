@@ -128,8 +128,10 @@ def worker_number(process=None, thread=None):
 
     Examples
     --------
-    >>> worker_number("MainProcess", "MainThread"), worker_number("LokyProcess-2", "MainThread")
-    (0, 2)
+    >>> worker_number("MainProcess", "MainThread")
+    0
+    >>> worker_number("LokyProcess-2", "MainThread")
+    2
     """
     process = multiprocessing.current_process().name if process is None else process
     thread = threading.current_thread().name if thread is None else thread

@@ -49,8 +49,10 @@ def rate_share(channels, n_steps, kernel_size=REFERENCE_KERNEL):
 
     Examples
     --------
-    >>> rate_share([16, 16, 16, 16], 4), rate_share([8, 8, 8, 8], 4), round(rate_share([16], 4), 3)
-    (1.0, 2.0, 2.828)
+    >>> rate_share([16, 16, 16, 16], 4), rate_share([8, 8, 8, 8], 4)
+    (1.0, 2.0)
+    >>> round(rate_share([16], 4), 3)
+    2.828
     >>> rate_share([16, 16, 16, 16], 4, kernel_size=1)
     9.0
     """

@@ -160,12 +160,16 @@ def correlate(model, human, given=None, n_bootstrap=2000, confidence_level=0.95,
 
     Examples
     --------
-    >>> time_used = [1.0, 2.0, 1.5, 3.0, 2.5, 4.0, 2.2]  # steps
-    >>> reaction_time = [0.5, 0.7, 0.6, 0.9, 1.0, 1.1, np.nan]  # seconds; nobody saw the last image
-    >>> round(float(correlate(time_used, reaction_time, random_state=0).statistic), 3)
+    Steps of a lattice, and seconds of people, who have not seen the last image:
+
+    >>> time_used = [1.0, 2.0, 1.5, 3.0, 2.5, 4.0, 2.2]
+    >>> reaction_time = [0.5, 0.7, 0.6, 0.9, 1.0, 1.1, np.nan]
+    >>> found = correlate(time_used, reaction_time, random_state=0)
+    >>> round(float(found.statistic), 3)
     0.943
     >>> contrast = [0.9, 0.4, 0.8, 0.3, 0.1, 0.2, 0.5]
-    >>> round(float(correlate(time_used, reaction_time, given=contrast, random_state=0).statistic), 3)
+    >>> found = correlate(time_used, reaction_time, given=contrast, random_state=0)
+    >>> round(float(found.statistic), 3)
     0.866
     """
     if method not in METHODS:

@@ -75,10 +75,11 @@ def fetch_cifar10(*, data_home=None, subset="train", download_if_missing=True, r
 
     >>> import numpy as np, tempfile
     >>> images, labels = np.zeros((2, 32, 32, 3), dtype=np.uint8), np.array([3, 8])
-    >>> names = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+    >>> names = "airplane automobile bird cat deer dog frog horse ship truck".split()
+    >>> train = dict(x_train=images, y_train=labels, label_names=names)
+    >>> test = dict(x_test=images, y_test=labels)
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     np.savez(f"{folder}/cifar10.npz", x_train=images, y_train=labels, x_test=images, y_test=labels,
-    ...              label_names=names)
+    ...     np.savez(f"{folder}/cifar10.npz", **train, **test)
     ...     photographs = fetch_cifar10(data_home=folder, subset="test")
     >>> photographs.target_names[photographs.target].tolist()
     ['cat', 'ship']

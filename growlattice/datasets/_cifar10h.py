@@ -163,7 +163,8 @@ def fetch_cifar10h(*, data_home=None, raw_trials=None, download_if_missing=True)
     A file put there by hand is read like the one that is downloaded, and may hold fewer images:
 
     >>> import numpy as np, tempfile
-    >>> cat, airplane_or_ship = [0, 0, 0, 50, 0, 0, 0, 0, 0, 0], [25, 0, 0, 0, 0, 0, 0, 0, 25, 0]
+    >>> cat = [0, 0, 0, 50, 0, 0, 0, 0, 0, 0]
+    >>> airplane_or_ship = [25, 0, 0, 0, 0, 0, 0, 0, 25, 0]
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     np.savez(f"{folder}/cifar10h.npz", counts=[cat, airplane_or_ship])
     ...     people = fetch_cifar10h(data_home=folder)

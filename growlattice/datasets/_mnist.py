@@ -76,9 +76,10 @@ def fetch_mnist(*, data_home=None, subset="train", download_if_missing=True, ret
 
     >>> import numpy as np, tempfile
     >>> images, labels = np.zeros((3, 28, 28), dtype=np.uint8), np.array([7, 2, 1])
+    >>> train = dict(x_train=images, y_train=labels, label_names=list("0123456789"))
+    >>> test = dict(x_test=images[:1], y_test=labels[:1])
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     np.savez(f"{folder}/mnist.npz", x_train=images, y_train=labels, x_test=images[:1], y_test=labels[:1],
-    ...              label_names=list("0123456789"))
+    ...     np.savez(f"{folder}/mnist.npz", **train, **test)
     ...     digits = fetch_mnist(data_home=folder)
     >>> digits.images.shape, digits.target
     ((3, 28, 28), array([7, 2, 1]))

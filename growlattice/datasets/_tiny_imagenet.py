@@ -98,9 +98,10 @@ def fetch_tiny_imagenet(
     >>> import numpy as np, tempfile
     >>> images, labels = np.zeros((2, 8, 8, 3), dtype=np.uint8), np.array([0, 199])
     >>> names = [f"kind {label}" for label in range(200)]
+    >>> train = dict(x_train=images, y_train=labels, label_names=names)
+    >>> test = dict(x_test=images, y_test=labels)
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     np.savez(f"{folder}/tiny_imagenet_8.npz", x_train=images, y_train=labels, x_test=images, y_test=labels,
-    ...              label_names=names)
+    ...     np.savez(f"{folder}/tiny_imagenet_8.npz", **train, **test)
     ...     photographs = fetch_tiny_imagenet(data_home=folder, image_size=8)
     >>> photographs.images.shape, photographs.target_names[photographs.target].tolist()
     ((2, 8, 8, 3), ['kind 0', 'kind 199'])

@@ -58,7 +58,8 @@ def attribution_map(estimator, X, y=None, *, patch_size=None, fill=None):
     >>> from sklearn.datasets import load_digits
     >>> from growlattice import LatticeClassifier
     >>> digits = load_digits(n_class=2)
-    >>> clf = LatticeClassifier(max_channels=4, max_layers=2, max_epochs=2).fit(digits.images, digits.target)
+    >>> clf = LatticeClassifier(max_channels=4, max_layers=2, max_epochs=2)
+    >>> clf = clf.fit(digits.images, digits.target)
     >>> attribution_map(clf, digits.images[:5]).shape
     (5, 8, 8)
     """
@@ -105,7 +106,11 @@ def attribution_entropy(maps):
 
     Examples
     --------
-    >>> attribution_entropy([[[1.0, 0.0], [0.0, 0.0]], [[0.5, -0.5], [0.0, 0.0]], [[0.1, 0.1], [0.1, 0.1]]])
+    A map of one pixel, one of two, and one that is the same everywhere:
+
+    >>> one, two = [[1.0, 0.0], [0.0, 0.0]], [[0.5, -0.5], [0.0, 0.0]]
+    >>> everywhere = [[0.1, 0.1], [0.1, 0.1]]
+    >>> attribution_entropy([one, two, everywhere])
     array([0. , 0.5, 1. ])
     """
     maps = check_array(maps, dtype=np.float64, allow_nd=True, ensure_2d=False, input_name="maps")
@@ -133,7 +138,8 @@ class AttributionDisplay(Display):
 
     Examples
     --------
-    >>> display = AttributionDisplay(np.ones((2, 4, 4)), np.zeros((2, 4, 4)), labels=["cat", "dog"]).plot()
+    >>> images, maps = np.ones((2, 4, 4)), np.zeros((2, 4, 4))
+    >>> display = AttributionDisplay(images, maps, labels=["cat", "dog"]).plot()
     """
 
     def __init__(self, images, maps, labels=None):

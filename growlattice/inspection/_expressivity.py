@@ -38,7 +38,8 @@ def expressivity_bottleneck(estimator, X, y, sample_weight=None, *, n_channels=8
     >>> from sklearn.datasets import load_digits
     >>> from growlattice import LatticeClassifier
     >>> X, y = load_digits(n_class=2, return_X_y=True)
-    >>> clf = LatticeClassifier(max_channels=2, max_layers=2, max_steps=2, max_epochs=1, random_state=0).fit(X, y)
+    >>> small = dict(max_channels=2, max_layers=2, max_steps=2, max_epochs=1)
+    >>> clf = LatticeClassifier(**small, random_state=0).fit(X, y)
     >>> expressivity_bottleneck(clf, X[:50], y[:50])["resource"].tolist()
     ['channels', 'channels']
     """
@@ -56,7 +57,8 @@ class ExpressivityDisplay(Display):
     Examples
     --------
     >>> import pandas as pd
-    >>> table = pd.DataFrame({"layer": [1], "resource": ["channels"], "unreachable": [0.4], "gain": [0.01]})
+    >>> columns = ["layer", "resource", "unreachable", "gain"]
+    >>> table = pd.DataFrame([(1, "channels", 0.4, 0.01)], columns=columns)
     >>> ExpressivityDisplay(table).plot().ax_.get_ylabel()
     'wanted and unreachable, share'
     """

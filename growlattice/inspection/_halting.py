@@ -31,7 +31,8 @@ class HaltingDisplay(Display):
     --------
     >>> import numpy as np, pandas as pd
     >>> rows = [("halted", 0.9, 1.5, 10.0, 0.98), ("trimmed", np.nan, 1.0, 7.0, 0.9)]
-    >>> curve = pd.DataFrame(rows, columns=["rule", "threshold", "mean_steps", "macs", "accuracy"])
+    >>> columns = ["rule", "threshold", "mean_steps", "macs", "accuracy"]
+    >>> curve = pd.DataFrame(rows, columns=columns)
     >>> float(HaltingDisplay(curve, threshold=0.9).marked["mean_steps"])
     1.5
     """

@@ -25,7 +25,8 @@ class MagnitudeDisplay(Display):
 
     Examples
     --------
-    >>> MagnitudeDisplay([[0.2, 1.5], [0.1, 0.9]], [[False, True], [False, True]]).plot().survivors
+    >>> magnitude, mask = [[0.2, 1.5], [0.1, 0.9]], [[False, True], [False, True]]
+    >>> MagnitudeDisplay(magnitude, mask).plot().survivors
     array([1, 1])
     """
 

@@ -39,8 +39,10 @@ class PressureGridDisplay(Display):
 
     Examples
     --------
-    >>> frame = pd.DataFrame({"a": [0, 0, 1, 1], "b": [0, 1, 0, 1], "accuracy": [0.9, 0.8, 0.9, 0.7]})
-    >>> PressureGridDisplay.from_frame(frame, x="a", y="b", value="accuracy").grid.to_numpy()
+    >>> rows = [(0, 0, 0.9), (0, 1, 0.8), (1, 0, 0.9), (1, 1, 0.7)]
+    >>> frame = pd.DataFrame(rows, columns=["a", "b", "accuracy"])
+    >>> display = PressureGridDisplay.from_frame(frame, x="a", y="b", value="accuracy")
+    >>> display.grid.to_numpy()
     array([[0.9, 0.9],
            [0.8, 0.7]])
     """

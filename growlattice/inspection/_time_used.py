@@ -30,7 +30,9 @@ class TimeUsedDisplay(Display):
 
     Examples
     --------
-    >>> TimeUsedDisplay.from_predictions([1.0, 2.0, 3.0], ["cat", "dog", "dog"]).mean_per_class.to_dict()
+    >>> labels = ["cat", "dog", "dog"]
+    >>> display = TimeUsedDisplay.from_predictions([1.0, 2.0, 3.0], labels)
+    >>> display.mean_per_class.to_dict()
     {'cat': 1.0, 'dog': 2.5}
     """
 
@@ -107,7 +109,8 @@ class ExtremesDisplay(Display):
 
     Examples
     --------
-    >>> display = ExtremesDisplay.from_predictions(np.ones((5, 4, 4)), [3.0, 1.0, 2.0, 1.5, 2.5], n_shown=2)
+    >>> images, time_used = np.ones((5, 4, 4)), [3.0, 1.0, 2.0, 1.5, 2.5]
+    >>> display = ExtremesDisplay.from_predictions(images, time_used, n_shown=2)
     >>> display.least, display.most
     (array([1, 3]), array([4, 0]))
     """

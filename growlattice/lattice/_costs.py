@@ -92,7 +92,9 @@ def breadth_cost(magnitude, position_power):
 
     Examples
     --------
-    >>> breadth_cost(torch.tensor([[0.0, 2.0]]), position_power=0)  # 2 of 16 channels' worth, in one of 4 layers
+    Two of 16 channels' worth, in one of 4 layers; and a fresh lattice of the reference size:
+
+    >>> breadth_cost(torch.tensor([[0.0, 2.0]]), position_power=0)
     tensor(0.0312)
     >>> breadth_cost(torch.ones(4, 16), position_power=4)
     tensor(1.)
@@ -123,7 +125,9 @@ def depth_cost(magnitude, position_power):
 
     Examples
     --------
-    >>> depth_cost(torch.tensor([[8.0, 8.0], [16.0, 0.0]]), position_power=1)  # (1 + 2) of 1 + 2 + 3 + 4
+    Two of four layers of full magnitude, (1 + 2) of 1 + 2 + 3 + 4:
+
+    >>> depth_cost(torch.tensor([[8.0, 8.0], [16.0, 0.0]]), position_power=1)
     tensor(0.3000)
     """
     layers = magnitude.sum(dim=1) / REFERENCE_CHANNELS

@@ -146,11 +146,16 @@ def extend(lattice, mask=None, steps_left=None, inputs_left=None, *, generator, 
 
     Examples
     --------
-    >>> sizes = dict(n_channels=4, n_layers=2, n_steps=3, kernel_size=3, time_selection="fixed", temperature=5.0)
+    A lattice of 2 channels in one layer for 2 steps, and one of 4 channels in two layers for 3:
+
+    >>> sizes = dict(n_channels=4, n_layers=2, n_steps=3, kernel_size=3)
+    >>> time = dict(time_selection="fixed", temperature=5.0)
     >>> mask = torch.tensor([[True, True, False, False], [False, False, False, False]])
+    >>> left = dict(mask=mask, steps_left=2, inputs_left=2)
     >>> seeded = torch.Generator().manual_seed(0)
-    >>> small = Lattice((1, 8, 8), 2, **sizes, mask=mask, steps_left=2, inputs_left=2, generator=seeded)
-    >>> large = extend(small, torch.ones(2, 4, dtype=torch.bool), steps_left=3, generator=seeded)
+    >>> small = Lattice((1, 8, 8), 2, **sizes, **time, **left, generator=seeded)
+    >>> everything = torch.ones(2, 4, dtype=torch.bool)
+    >>> large = extend(small, everything, steps_left=3, generator=seeded)
     >>> small.channels_left, large.channels_left, large.steps_left
     ([2], [4, 4], 3)
     """
