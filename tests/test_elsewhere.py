@@ -30,7 +30,7 @@ def read_page():
 
 
 SECTIONS = read_page()
-START = SECTIONS.pop("Use it elsewhere")
+START = SECTIONS.pop("Deploy it, and use it with other tools")
 
 
 def skip_unless_installed(code):
