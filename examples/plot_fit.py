@@ -2,16 +2,16 @@
 How do I fit a lattice and look at it?
 ======================================
 
-A lattice is fitted like any other classifier of scikit-learn. Afterwards it can say
-what it has kept, and how long it computes on each image.
+You fit a lattice like any other classifier of scikit-learn. Afterwards it tells you
+what it has kept, and how many steps it uses for each image.
 """
 
 # %%
 # Fit and score
 # -------------
 #
-# The lattice may use up to 12 channels in each of 3 layers, over 4 steps. At the prices
-# given here, training drops what is not worth its price.
+# The lattice may use up to 10 channels in each of 3 layers, over 4 steps. Training
+# drops what is not worth its price.
 
 import matplotlib.pyplot as plt
 from sklearn.datasets import load_digits
@@ -23,13 +23,13 @@ from growlattice.inspection import ExtremesDisplay, MagnitudeDisplay, TimeUsedDi
 X, y = load_digits(return_X_y=True)
 X_train, X_test, y_train, y_test = train_test_split(X, y, stratify=y, random_state=0)
 clf = LatticeClassifier(
-    max_channels=12,
+    max_channels=10,
     max_layers=3,
     breadth_pressure=3.0,
     depth_pressure=3.0,
     time_pressure=0.2,
     downsample=(2, 1, 1),
-    max_epochs=15,
+    max_epochs=12,
     random_state=0,
 )
 clf.fit(X_train, y_train)
@@ -41,8 +41,8 @@ print(f"steps used:                {clf.time_used(X_test).mean():.2f} of 4")
 # How training went
 # -----------------
 #
-# The prices rise between 10 % and 50 % of training. As they do, channels and steps go,
-# and an image costs fewer multiply-accumulates.
+# The prices rise between 10 % and 50 % of training. The lattice then uses fewer steps
+# and channels, and an image costs fewer multiply-accumulates.
 
 history = clf.history_.set_index("epoch")
 figure, axes = plt.subplots(1, 3, figsize=(9, 2.8), layout="constrained")
@@ -67,11 +67,11 @@ axes[2].set_ylim(bottom=0)
 MagnitudeDisplay.from_estimator(clf)
 
 # %%
-# How long it computes
-# --------------------
+# How many steps an image uses
+# ----------------------------
 #
-# Every image chooses how much the answer after each step counts. The mean step under
-# these weights is the time that the image uses.
+# The lattice weights the answers after its steps, for each image anew. The mean step
+# under these weights is the time that the image uses.
 
 TimeUsedDisplay.from_estimator(clf, X_test, y_test)
 

@@ -2,17 +2,17 @@
 How small can I cut a lattice?
 ==============================
 
-Prices push the weights of channels and layers that do not pay towards zero. ``prune``
-cuts what is near zero. ``relax`` then trains what is left without prices, which makes
-far deeper cuts possible.
+Prices push the weights of channels and layers that are not worth their price towards
+zero. ``prune`` cuts what is near zero. ``relax`` then trains what is left without
+prices, so you can cut far deeper.
 """
 
 # %%
 # Fit under prices
 # ----------------
 #
-# With ``compact_every=None``, training keeps everything, so that the cut has something
-# to show. By default, training drops most of it on the way.
+# ``compact_every=None`` keeps everything in training, so that there is something to cut.
+# By default, training already drops most of it.
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -31,7 +31,7 @@ clf = LatticeClassifier(
     breadth_pressure=2.0,
     depth_pressure=2.0,
     downsample=(2, 1, 1),
-    max_epochs=16,
+    max_epochs=10,
     compact_every=None,
     random_state=0,
 )
@@ -55,7 +55,7 @@ stages = {"fitted": describe(clf)}
 # ----------------
 #
 # By default, ``prune`` keeps 98 % of the accuracy above chance on the images given. The
-# red line is the boundary: the channels to its left survive.
+# channels left of the red line survive.
 
 clf.prune(X_train, y_train)
 stages["pruned, keep=0.98"] = describe(clf)
@@ -65,18 +65,18 @@ MagnitudeDisplay(magnitude, clf.channel_mask_).plot()
 # Cut deep, then relax
 # --------------------
 #
-# A cut that keeps 50 % leaves a far smaller lattice, which has forgotten a lot.
-# Training it without prices brings most of that back.
+# A cut that keeps 50 % leaves a far smaller lattice, which is much less accurate.
+# Training it without prices brings most of the accuracy back.
 
 clf.prune(X_train, y_train, keep=0.5)
 stages["pruned, keep=0.5"] = describe(clf)
-clf.relax(X_train, y_train, epochs=10)
+clf.relax(X_train, y_train, epochs=6)
 stages["relaxed"] = describe(clf)
 print(pd.DataFrame(stages).T.to_string())
 
 # %%
-# What went, in a picture
-# -----------------------
+# Accuracy and cost of each stage
+# -------------------------------
 
 accuracy = [float(stage["accuracy on unseen images"]) for stage in stages.values()]
 macs = [stage["multiply-accumulates"] for stage in stages.values()]

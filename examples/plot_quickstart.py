@@ -2,20 +2,21 @@
 How large a network do handwritten digits need?
 ===============================================
 
-A lattice may use up to 16 channels in each of 4 layers, over 4 recurrent steps. A path
-of prices trains it, makes it smaller, cuts it at several depths and trains what is
-left. This gives networks of many sizes. We take the smallest that is nearly as accurate
-as the best, and look at what it is.
+A lattice may use up to 16 channels in each of 4 layers, over 4 recurrent steps.
+``pressure_path`` trains it under prices, cuts it to several sizes and trains what is
+left. We take the smallest network that is nearly as accurate as the best, and look at
+what it is.
 """
 
 # %%
-# A path of prices
-# ----------------
+# Networks of several sizes
+# -------------------------
 #
-# The prices of breadth and depth rise along the path; time has a price of its own. Each
-# line is a network. ``keep`` is the share of its accuracy that the cut leaves before
-# the network trains further without prices. ``downsample`` halves the resolution above
-# the first convolution, which makes everything about four times cheaper.
+# ``pressure_path`` sets the prices of breadth and depth to 10. We add a price of time.
+# Each line of the output is a network. ``keeps`` are the shares of the accuracy above
+# chance that the cuts keep, before the networks train further without prices.
+# ``downsample`` halves the resolution above the first convolution, which makes
+# everything about four times cheaper.
 
 import time
 
@@ -37,23 +38,14 @@ clf = LatticeClassifier(
     time_pressure=0.2, downsample=(2, 1, 1, 1), max_epochs=12, random_state=0
 )
 path = pressure_path(
-    clf,
-    X,
-    y,
-    X_val,
-    y_val,
-    pressures=[3.0, 10.0],
-    keeps=[0.8, 0.5],
-    step_epochs=3,
-    relax_epochs=5,
-    verbose=1,
+    clf, X, y, X_val, y_val, keeps=[0.9, 0.6], relax_epochs=8, verbose=1
 )
 
 # %%
 # The front
 # ---------
 #
-# No other network beats those on the line: none is both cheaper and more accurate.
+# For a network on the line, no other network is both cheaper and more accurate.
 
 front = pareto_front(path, minimize=["macs_per_image"], maximize=["accuracy"])
 ax = ParetoDisplay.from_frame(path, "macs_per_image", "accuracy", front).ax_
@@ -63,8 +55,8 @@ ax.set(xscale="log", xlabel="multiply-accumulates per image", ylabel="accuracy")
 # The smallest that is nearly as good as the best
 # -----------------------------------------------
 #
-# Validation images choose the network. The test images have seen neither training nor
-# choice.
+# Validation images choose the network. Test images measure it, and are used for nothing
+# else.
 
 good = path[path["accuracy"] >= path["accuracy"].max() - 0.02]
 priced = path["load"].iloc[0]()
@@ -72,7 +64,7 @@ small = good.sort_values("macs_per_image")["load"].iloc[0]()
 
 
 def describe(clf):
-    """What a network is, and how good and how fast on images that it has not seen."""
+    """Size of a network, and its accuracy and speed on the test images."""
     seconds = []
     for _ in range(9):
         start = time.perf_counter()
@@ -95,8 +87,8 @@ print(table.to_string())
 # Before and after
 # ----------------
 #
-# Each cell is a channel, brighter where its weights are larger, sorted in each layer.
-# White channels are gone.
+# Each cell is a channel, and brighter ones have larger weights. Channels are sorted in
+# each layer, and white ones are gone.
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3), layout="constrained")
 MagnitudeDisplay.from_estimator(priced, ax=left)

@@ -59,6 +59,12 @@ def test_files_that_pages_name_are_there():
     assert missing == []
 
 
+def test_the_text_for_an_index_has_absolute_links_alone():
+    text = (ROOT / PROJECT["readme"]).read_text()
+    targets = re.findall(r"\]\(([^)]+)\)", text)
+    assert targets and all(target.startswith("https://") for target in targets)
+
+
 def test_there_is_one_version_and_one_date():
     citation = dict(re.findall(r"^(version|date-released): (.+)$", (ROOT / "CITATION.cff").read_text(), re.MULTILINE))
     released = re.findall(r"^## \[(\d.+)\] - (.+)$", (ROOT / "CHANGES.md").read_text(), re.MULTILINE)
