@@ -4,7 +4,7 @@ How do I charge for energy or wiring?
 
 A cost of your own is a function of the lattice and of its output on a batch. It returns
 one number, and PyTorch finds the gradient. Here activity costs energy, and recurrent
-weights cost the more the further they reach.
+weights cost more if they reach further.
 """
 
 # %%
@@ -74,7 +74,7 @@ for name, extra_costs in prices.items():
 # How the costs fall
 # ------------------
 #
-# The extra prices rise between 10 % and 50 % of training, as all prices do.
+# Extra prices rise between 10 % and 50 % of training, as all prices do.
 
 figure, axes = plt.subplots(1, 2, figsize=(8, 3), layout="constrained")
 for ax, cost in zip(axes, ["energy", "wiring"], strict=True):
@@ -87,8 +87,8 @@ axes[0].legend(["no price", "price on energy", "price on wiring"])
 # What the price of wiring does to the kernels
 # --------------------------------------------
 #
-# The mean size of the lateral weights of layer 1, at each place in the kernel. Under a
-# price of wiring, weights stay near the center.
+# The pictures show the mean size of the lateral weights of layer 1, at each place in
+# the kernel. Under a price of wiring, weights stay near the center.
 
 figure, axes = plt.subplots(1, 2, figsize=(6, 2.6), layout="constrained")
 for ax, name in zip(axes, ["free", "wiring"], strict=True):

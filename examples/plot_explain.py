@@ -2,9 +2,9 @@
 What in an image does an answer rest on?
 ========================================
 
-Two ways to ask. Occlusion covers each place in turn and needs predictions alone.
-Integrated gradients, from captum, need gradients, and the fitted lattice is a torch
-module that has them.
+There are two ways to ask. Occlusion covers each place in turn, and needs only
+predictions. Integrated gradients, from captum, need gradients, which a fitted lattice
+has as a torch module.
 """
 
 # %%

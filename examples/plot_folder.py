@@ -2,16 +2,16 @@
 How do I train on a folder of images?
 =====================================
 
-Paths of image files are as good as arrays: ``fit`` reads the files, brings them to one
-size and keeps no copy of them. Labels are strings here, as names of folders are.
+Give ``fit`` the paths of the image files. It reads them, brings them to one size and
+keeps no copy of them. Labels may be strings, such as the names of folders.
 """
 
 # %%
 # A folder
 # --------
 #
-# To have one, we write cut-outs of scikit-learn's two photographs as PNG files, of
-# different sizes, in a folder for each.
+# We make one: cut-outs of scikit-learn's two photographs, of different sizes, as PNG
+# files in a folder for each photograph.
 
 import tempfile
 from pathlib import Path
@@ -77,8 +77,8 @@ for path, probability in zip(test[:3], clf.predict_proba(test[:3]), strict=True)
 # Easy and hard ones
 # ------------------
 #
-# The cut-outs that take the least and the most time. To draw them, they are resized
-# here as ``fit`` does.
+# These cut-outs take the least and the most time. To draw them, we resize them as
+# ``fit`` does.
 
 pixels = np.array([np.asarray(Image.open(path).resize((16, 16))) for path in test])
 ExtremesDisplay.from_predictions(pixels, clf.time_used(test), y_test, n_shown=8)

@@ -1,10 +1,10 @@
 """
-A lattice that grows, and shrinks again
-=======================================
+How does a lattice grow?
+========================
 
-What does a lattice look like, epoch by epoch, when it begins small?
-It is extended where its edge is in use, and prices take back what does not pay.
-Growing is experimental: see :doc:`/concepts/growing`.
+Here a lattice begins small. Training extends it where its edge is in use, and prices
+take back what is not worth its price. Growing is experimental: see
+:doc:`/concepts/growing`.
 """
 
 import matplotlib.pyplot as plt
@@ -46,8 +46,9 @@ clf = LatticeClassifier(
 print(f"accuracy {clf.score(X_test, y_test):.3f}")
 
 # %%
-# Each picture is the lattice after an epoch: layers from the bottom up, channels from
-# left to right, magnitude as brightness. New channels come in at about 1.
+# Each picture is the lattice after an epoch. Layers go from the bottom up, and channels
+# from left to right. Brighter channels have larger weights. New channels come in at
+# about 1.
 
 epochs = [1, 3, 5, 7, 9, 12, 16, 20]
 _, axes = plt.subplots(1, len(epochs), figsize=(12, 1.8), layout="constrained")
@@ -58,7 +59,7 @@ axes[0].set(ylabel="layer", xlabel="channel")
 plt.show()
 
 # %%
-# The size by epoch, and what was added when, with the statistic that decided.
+# The size by epoch:
 
 _, ax = plt.subplots(figsize=(6, 3), layout="constrained")
 clf.history_.plot("epoch", ["channels", "layers", "steps"], ax=ax, logy=True)
@@ -66,6 +67,7 @@ ax.set(ylabel="in all layers; layers; steps")
 plt.show()
 
 # %%
+# What was added when, with the statistic that decided, and its bar:
 
 columns = ["epoch", "resource", "layer", "before", "after", "statistic", "bar"]
 print(clf.growth_[columns].round(2).to_string(index=False))

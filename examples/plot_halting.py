@@ -2,18 +2,18 @@
 Which images need few steps?
 ============================
 
-A lattice has an answer after each of its steps. Many images are answered well after the
-first or second, and few need them all. ``halt`` lets each image stop when its answer is
-sure enough, so that a prediction takes the time that the image needs.
+A lattice has an answer after each of its steps. For many images the first or second
+answer is right, and few images need all steps. ``halt`` lets each image stop when its
+answer is sure enough.
 """
 
 # %%
 # A threshold that keeps 98 % of the accuracy
 # -------------------------------------------
 #
-# A small price for time makes early answers good. All steps are kept, so that there
-# is something to stop before. The threshold is chosen on images that the lattice was
-# not trained on, and tried on others.
+# A small price for time makes early answers good. ``compact_every=None`` keeps all
+# steps in training. ``halt`` chooses the threshold on images that the lattice was not
+# trained on, and we try it on others.
 
 import time
 
@@ -57,22 +57,21 @@ print(f"steps run: {clf.steps_run(X_test).mean():.2f} of {clf.max_steps} on aver
 # Steps against accuracy
 # ----------------------
 #
-# Every threshold is a point on the red line, and the diamond is the one chosen. The
-# grey points let all images run the same number of steps: to be as accurate, most
-# would run longer than they need.
+# Every threshold is a point on the red line, and the diamond is the chosen one. The
+# grey points let all images run the same number of steps. To be as accurate, most
+# images would run longer than they need.
 
 HaltingDisplay.from_estimator(clf, X_test, y_test)
 
 # %%
-# The images that leave first and last
-# ------------------------------------
+# The images that stop first and last
+# -----------------------------------
 
 steps = clf.steps_run(X_test)
 ExtremesDisplay.from_predictions(X_test, steps, y_test, n_shown=10)
 
 # %%
-# How many are still there after each step, and how many of the answers at each are
-# right?
+# How many images stop after each step, and how many of their answers are right?
 
 figure, ax = plt.subplots(figsize=(6, 3), layout="constrained")
 right = clf.predict(X_test) == y_test

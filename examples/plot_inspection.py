@@ -2,18 +2,19 @@
 Does a lattice take longer for covered images?
 ==============================================
 
-A fitted lattice can be looked at: which channels and layers it uses, how long it takes
-for which images, whether it takes longer when an image is partly covered, and what in
-an image its answer rests on. Each picture here is a display, as scikit-learn has them:
-``from_estimator`` computes and draws, and what was computed stays in its attributes.
+Displays show which channels and layers a fitted lattice uses, how many steps it uses
+for which images, whether it uses more when an image is partly covered, and what in an
+image its answer rests on. They work as scikit-learn's displays do: ``from_estimator``
+computes and draws, and the attributes keep what was computed.
 """
 
 # %%
 # A lattice whose depth is in its time
 # ------------------------------------
 #
-# With a single layer, more steps are the only way to compute more. Compaction is off:
-# it takes away steps that no training image uses, and covered images may need them.
+# With a single layer, more steps are the only way to compute more. Compaction is off,
+# because it removes steps that no training image uses, and covered images may need
+# them.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -62,9 +63,9 @@ print(by_class.mean_per_class.round(2).to_dict())
 ExtremesDisplay.from_estimator(clf, X_test, y_test)
 
 # %%
-# Does it take longer where it hesitates? The entropy of its answer is a measure of
-# that; the interval is a bootstrap over images. Measures of people on the same images
-# go in the same place.
+# Does it take longer where it is unsure? The entropy of its answer measures that, and
+# the interval is a bootstrap over images. Give measures of people on the same images in
+# the same way.
 
 probas = clf.predict_proba(X_test)
 entropy = -(probas * np.log(probas + 1e-12)).sum(axis=1)
@@ -83,7 +84,7 @@ OcclusionDisplay.from_estimator(clf, X_test, random_state=0)
 # ------------------------
 #
 # Each patch of two by two pixels is covered in turn. Where the probability of the
-# answer drops, it mattered.
+# answer drops, the patch mattered.
 
 AttributionDisplay.from_estimator(clf, X_test[:6], patch_size=2)
 
@@ -97,9 +98,8 @@ clf.prune(X_train, y_train, trim_steps=False)
 MagnitudeDisplay(magnitude, clf.channel_mask_).plot()
 
 # %%
-# The pruned lattice is right about other images here and there. Cohen's kappa of what
-# both get right is 1 for the same errors, and 0 for no more in common than chance
-# gives:
+# Does the pruned lattice err on the same images? Cohen's kappa of what both get right is
+# 1 if it does, and 0 if they share no more errors than by chance:
 
 right_after = clf.predict(X_test) == y_test
 print(f"accuracy: {right_before.mean():.3f}, pruned {right_after.mean():.3f}")

@@ -2,7 +2,7 @@
 How do I deploy a lattice with ONNX?
 ====================================
 
-A fitted lattice is a torch module. Written as ONNX, it runs without Python and PyTorch:
+A fitted lattice is a torch module. As an ONNX file, it runs without Python and PyTorch,
 on servers, phones and in browsers. We make it small, export it, and check that it gives
 the same answers.
 """
@@ -92,7 +92,7 @@ print(f"largest difference of a probability: {difference:.1e}")
 # How fast
 # --------
 #
-# One image at a time is where a runtime gains most: there is little to compute, and the
+# A runtime gains most with one image at a time. There is little to compute, and the
 # overhead of Python counts.
 
 

@@ -11,8 +11,8 @@ prices, so you can cut far deeper.
 # Fit under prices
 # ----------------
 #
-# ``compact_every=None`` keeps everything in training, so that there is something to cut.
-# By default, training already drops most of it.
+# ``compact_every=None`` keeps everything in training, so there is something to cut. By
+# default, training already drops most of it.
 
 import matplotlib.pyplot as plt
 import pandas as pd

@@ -88,7 +88,7 @@ print(table.to_string())
 # ----------------
 #
 # Each cell is a channel, and brighter ones have larger weights. Channels are sorted in
-# each layer, and white ones are gone.
+# each layer. Those right of the red line are gone.
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3), layout="constrained")
 MagnitudeDisplay.from_estimator(priced, ax=left)

@@ -3,15 +3,15 @@ By what angle is a digit turned?
 ================================
 
 A lattice can answer with numbers as well as with classes. Here digits are turned by up
-to 45 degrees to either side, and a lattice says by how much, at a price of time: we see
-how good the answer is after each step, and which images take long.
+to 45 degrees to either side, and a lattice says by how much. With a price of time, we
+see how good the answer is after each step, and which images take long.
 """
 
 # %%
 # Turned digits
 # -------------
 #
-# The angle is in degrees, and predictions will be too: numbers are standardized inside.
+# Angles and predictions are in degrees. The lattice standardizes numbers inside.
 
 from functools import partial
 
@@ -64,10 +64,10 @@ right.legend()
 plt.show()
 
 # %%
-# Who takes long
-# --------------
+# Which images take long
+# ----------------------
 #
-# The images that take the least time, and those that take the most, with their angles.
+# The images that take the least time and those that take the most, with their angles:
 
 labels = [f"{angle:.0f}°" for angle in y_test]
 ExtremesDisplay.from_estimator(reg, X_test, labels)

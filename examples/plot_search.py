@@ -3,8 +3,8 @@ How do I search over prices with joblib, Dask or Optuna?
 ========================================================
 
 Prices are parameters of the estimator, so any search can choose them. With ``memory``,
-every fit stays in a folder. A search that was killed is started again as it was, and
-trains only what is missing.
+every fit stays in a folder. You can kill a search and start it again, and it trains
+only what is missing.
 """
 
 # %%
@@ -90,9 +90,9 @@ print(f"lattices in the folder: {len(read_sweep(folder))}")
 # On Dask
 # -------
 #
-# joblib hands the fits to a Dask cluster. Here the cluster is this process; elsewhere,
-# give ``Client`` the address of a scheduler. What is new, a third price of time, is
-# trained, and the rest is read.
+# joblib hands the fits to a Dask cluster. Here the cluster is this process. Elsewhere,
+# give ``Client`` the address of a scheduler. The third price of time is new and is
+# trained, and the other fits are read.
 
 search.param_grid = {"breadth_pressure": [1.0, 10.0], "time_pressure": [0.0, 0.5, 1.0]}
 client = Client(processes=False, n_workers=1, threads_per_worker=1)

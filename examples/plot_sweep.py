@@ -2,19 +2,19 @@
 How accurate are lattices at what price?
 ========================================
 
-Accuracy and resources trade off, and no price is right for everybody. So one trains a
-lattice for each of many prices, keeps them all, and looks at what can be had. Here six
-small lattices are trained, at three prices of channels and two prices of steps. The
-same lines make a sweep of a thousand: see :doc:`/sweeps`.
+Accuracy and resources trade off, and no price is right for everybody. So train a
+lattice for each of many prices, keep them all, and compare them. Here six small
+lattices are trained, at three prices of channels and two prices of steps. The same
+lines make a sweep of a thousand: see :doc:`/sweeps`.
 """
 
 # %%
 # What it will take
 # -----------------
 #
-# With ``memory``, every lattice that is fitted stays in a folder. The first one tells
-# how long the sweep will take, and how much disk. It is no loss of time: the search
-# will find it in the folder.
+# With ``memory``, every fitted lattice stays in a folder. The first one tells how long
+# the sweep will take, and how much disk. No time is lost, because the search finds this
+# lattice in the folder.
 
 import os
 import tempfile
@@ -54,7 +54,7 @@ print(f"disk: about {n_fits * os.path.getsize(first['path']) / 1e3:.0f} kB")
 # The sweep
 # ---------
 #
-# A program that is killed here, and started again with the same folder, trains only
+# If you kill the program here and start it again with the same folder, it trains only
 # what is missing.
 
 search = GridSearchCV(
@@ -69,10 +69,9 @@ search.fit(X, y)
 # What is in the folder
 # ---------------------
 #
-# ``read_sweep`` gives a row for each lattice. Its figures are those on the training
-# images. For the others, ``load`` gives the lattice itself: each is pruned, without
-# loss on the training images beyond 2 % of the accuracy above chance, and scored on
-# images that training did not see.
+# ``read_sweep`` gives a row for each lattice, with figures on the training images. For
+# others, ``load`` gives the lattice itself. Here each lattice is pruned to 98 % of its
+# accuracy above chance on the training images, and scored on unseen images.
 
 sweep = read_sweep(folder).sort_values(["breadth_pressure", "time_pressure"])
 lattices = [load().prune(X[train], y[train]) for load in sweep["load"]]
@@ -92,12 +91,12 @@ columns = [
 print(sweep[columns].round(3).to_string(index=False))
 
 # %%
-# What can be had
-# ---------------
+# Which lattice to take
+# ---------------------
 #
-# On the left, accuracy before pruning, as the search measured it. On the right, each
+# On the left is accuracy before pruning, as the search measured it. On the right, each
 # point is a pruned lattice. For those on the line, no other is both cheaper and more
-# accurate. Which of them to take is a question of what an image may cost.
+# accurate. Which one to take depends on what an image may cost.
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 3.9), layout="constrained")
 accuracy = search.cv_results_["mean_test_score"].reshape(

@@ -2,9 +2,10 @@
 Does a lattice work on a table?
 ===============================
 
-A row of a table becomes an image of one pixel, with a channel for each feature. A
-lattice then is a small recurrent network, and pipelines work as they do with any
-classifier. Here it stands beside two methods that one would try first.
+Yes, but simpler models are as good. A row of a table becomes an image of one pixel,
+with a channel for each feature. The lattice is then a small recurrent network, and
+works in pipelines as any classifier does. Here it is compared with two methods that one
+would try first.
 """
 
 # %%
@@ -57,12 +58,12 @@ table = pd.DataFrame(rows).T
 print(table.round(3).to_string())
 
 # %%
-# Where to stop
-# -------------
+# When to take a lattice
+# ----------------------
 #
 # The bars are the lowest and highest of the three folds. Linear models and boosting
-# train faster. On tables, take a lattice when you want to study how its size and time
-# follow from prices, not for accuracy alone.
+# train faster. On tables, take a lattice to study how its size and time follow from
+# prices, and not for accuracy alone.
 
 figure, ax = plt.subplots(figsize=(7, 2.4), layout="constrained")
 spread = [table["accuracy"] - table["lowest"], table["highest"] - table["accuracy"]]
