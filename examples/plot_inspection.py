@@ -69,7 +69,8 @@ ExtremesDisplay.from_estimator(clf, X_test, y_test)
 
 probas = clf.predict_proba(X_test)
 entropy = -(probas * np.log(probas + 1e-12)).sum(axis=1)
-print(correlate(clf.time_used(X_test), entropy, random_state=0))
+found = correlate(clf.time_used(X_test), entropy, random_state=0)
+print(f"rank correlation: {found.statistic:.2f} [{found.low:.2f}, {found.high:.2f}]")
 
 # %%
 # Covered images
@@ -98,8 +99,8 @@ clf.prune(X_train, y_train, trim_steps=False)
 MagnitudeDisplay(magnitude, clf.channel_mask_).plot()
 
 # %%
-# Does the pruned lattice err on the same images? Cohen's kappa of what both get right is
-# 1 if it does, and 0 if they share no more errors than by chance:
+# Does the pruned lattice err on the same images? Cohen's kappa of what both get right
+# is 1 if it does, and 0 if they share no more errors than by chance:
 
 right_after = clf.predict(X_test) == y_test
 print(f"accuracy: {right_before.mean():.3f}, pruned {right_after.mean():.3f}")

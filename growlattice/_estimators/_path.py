@@ -34,12 +34,11 @@ def pressure_path(
     memory=None,
     verbose=0,
 ):
-    """Networks of many sizes, from one that is trained once and then priced higher and higher.
+    """Networks of many sizes from one lattice: fitted under prices, cut to several sizes, and trained further.
 
-    The lattice is fitted at the lowest prices. From there it goes on, at each next prices, for a few epochs. A copy of
-    what there is at each prices is cut to each of several shares of its accuracy, on the training images, and trained
-    further without prices. A deep cut after training at a price, and relaxing, give better small networks than a high
-    price alone.
+    The lattice is fitted at the first prices, and trained for a few epochs at each of the next ones, if there are any.
+    At each of the prices, copies are cut to several shares of their accuracy on the training images. Each copy is then
+    trained without prices. Deep cuts and training give better small networks than a high price alone.
 
     Parameters
     ----------
@@ -59,7 +58,7 @@ def pressure_path(
     n_jobs : int, default=None
         Cuts to train at the same time, as in scikit-learn.
     memory : str or os.PathLike, default=None
-        As the parameter of the estimator, in place of which it stands: a path that was interrupted goes on.
+        Folder in place of the estimator's `memory`: a path that was interrupted is resumed from it.
     verbose : int, default=0
         1 prints a line for each network. The estimator's own `verbose` prints its epochs.
 
@@ -192,7 +191,7 @@ def _line(row):
     kept = "" if np.isnan(row["keep"]) else f", cut to {row['keep']:g}"
     return (
         f"prices {prices}{kept}: {row['accuracy']:.3f}, channels {row['channels']}, {row['steps']} steps, "
-        f"{row['macs_per_image']:,} multiply-accumulates"
+        f"{row['macs_per_image']:,} MACs"
     )
 
 

@@ -30,8 +30,8 @@ class LatticeRegressor(MultiOutputMixin, RegressorMixin, PruningMixin, HaltingMi
     Parameters
     ----------
     breadth_pressure : float, default=0.0
-        Price of channels. What it is charged on is about 1 for a fresh lattice of the default size, and what a channel
-        costs does not depend on how far the lattice may reach; see :doc:`/concepts/pressures`.
+        Price of channels. At a price of 1, a fresh lattice of the default size pays about 1. What a channel costs does
+        not depend on `max_channels`; see :doc:`/concepts/pressures`.
     depth_pressure : float, default=0.0
         Price of layers.
     time_pressure : float, default=0.0
@@ -49,8 +49,8 @@ class LatticeRegressor(MultiOutputMixin, RegressorMixin, PruningMixin, HaltingMi
         Factor by which the maps of each layer are smaller than those below: one for all layers, or one for each of
         `max_layers`, from the first up. The paper has 1. See :ref:`resolution`.
     grow_from : tuple of int, default=None
-        (channels, layers, steps) of the start. The lattice then grows while it is trained, up to `max_channels`,
-        `max_layers` and `max_steps`, as far as what it has is in use. None begins at full size. Experimental; see
+        (channels, layers, steps) to start with. Training then extends the lattice where its edge is in use, up to
+        `max_channels`, `max_layers` and `max_steps`. None starts at full size. Experimental; see
         :doc:`/concepts/growing`.
     growth : {"fresh"}, default="fresh"
         How the weights of new channels are drawn: as those of a fresh lattice.
@@ -68,15 +68,15 @@ class LatticeRegressor(MultiOutputMixin, RegressorMixin, PruningMixin, HaltingMi
         Costs of your own and their pressures. Each callable takes the lattice (a torch module) and its
         output on a batch (:class:`~growlattice.lattice.RegressionOutput`) and returns a scalar tensor.
     compact_every : int, default=1
-        Epochs after which training goes on without the channels, layers and trailing steps that are no longer used
-        under the pressures, and so faster. None keeps everything until `prune`. See :doc:`/concepts/resources`.
+        After every so many epochs, training drops the channels, layers and trailing steps that are no longer used
+        under the pressures, which makes it faster. None keeps everything until `prune`. See :doc:`/concepts/resources`.
     max_epochs : int, default=30
         Passes over the training images. 0 leaves only `keep` and `relax_epochs` to be done, such as after `warm_start`.
     keep : float, default=None
         Share of the R2, on the training images, that a cut after these epochs keeps; as in `prune`. A low share gives a
         far smaller lattice, to be trained for `relax_epochs`. None cuts nothing.
     relax_epochs : int, default=0
-        Passes over the training images after that, without prices, in which nothing is removed. See `relax`.
+        Passes over the training images after the cut, without prices. Nothing is removed in them. See `relax`.
     batch_size : int, default=32
         Most images in a training batch.
     lr : float, default=1e-2
@@ -106,13 +106,13 @@ class LatticeRegressor(MultiOutputMixin, RegressorMixin, PruningMixin, HaltingMi
         "auto" does so on a CPU where the work ahead is long enough for it to pay and a C++ compiler is there. Results
         are equal to rounding. See :ref:`speed`.
     n_threads : int, default=1
-        Threads to compute with on the CPU. Another number rounds sums otherwise, so what a fit comes to would depend
-        on the machine, and in a search on `n_jobs`, if it were not set here. Small lattices gain little from a second
+        Threads to compute with on the CPU. Another number rounds sums differently. So the result of a fit depends on
+        this number, and not on the machine or on `n_jobs` of a search. Small lattices gain little from a second
         thread, and searches more from workers. None takes as many as torch is set to.
     memory : str or os.PathLike, default=None
-        Folder of finished fits. A fit that is equal in parameters, data, seed and code to one in there is read and not
-        trained, and one that was interrupted is resumed from its last checkpoint. Needs a `random_state`; only `fit`
-        uses it, not `partial_fit`. See :doc:`/sweeps`.
+        Folder of finished fits. `fit` reads a fit of equal parameters, data, seed and code from there, and resumes one
+        that was interrupted from its last checkpoint. Needs a `random_state`. `partial_fit` does not use it. See
+        :doc:`/sweeps`.
     checkpoint_seconds : float, default=1.0
         Seconds of training after which, at the end of an epoch, an unfinished fit leaves a checkpoint in `memory`.
     callbacks : list of skorch callbacks, default=None
@@ -121,7 +121,7 @@ class LatticeRegressor(MultiOutputMixin, RegressorMixin, PruningMixin, HaltingMi
         `fit`. An `LRScheduler` takes the place of the cosine, an `EarlyStopping` ends training, and a `PrintLog` takes
         the place of the built-in one; any other KeyboardInterrupt undoes the fit.
     warm_start : bool, default=False
-        Whether `fit` goes on from the lattice of the last fit, whose sizes, resolutions, temperature, time selection
+        Whether `fit` continues from the lattice of the last fit, whose sizes, resolutions, temperature, time selection
         and number of outputs have to stay as they are, and with them the scale of y; the schedule and the history start
         anew.
     random_state : int, RandomState instance or None, default=None
