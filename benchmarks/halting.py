@@ -100,12 +100,17 @@ def compare(clf, calibration, test, keep=0.98, repeats=7):
 def guarantee(clf, calibration, test, keep=0.98, n_splits=100):
     """In how many splits a threshold with a guarantee of 0.95 keeps enough on the images it was not chosen on."""
     X, y = (np.concatenate(parts) for parts in zip(calibration, test, strict=True))
-    answers, right, _ = clf._answers_so_far(X, y, None)
+    answers, data = clf._answers_so_far(X, y, None)
+    right = clf._step_scores(answers, data)
     sureness, thresholds = answers.max(axis=2), np.log(probability_thresholds(len(clf.classes_)))
     kept, steps_run, rng = [], [], np.random.RandomState(0)
     for _ in range(n_splits):
         chosen, others = np.split(rng.permutation(len(y)), [len(y) // 2])
-        threshold = lowest_threshold(sureness[chosen], right[chosen], thresholds, keep=keep, chance=0.1, guarantee=0.95)
+        shares = dict(keep=keep, chance=0.1, guarantee=0.95)
+        try:
+            threshold = lowest_threshold(sureness[chosen], right[chosen], thresholds, **shares)
+        except ValueError:  # too few images
+            return {"held": None, "of": n_splits, "images": len(y) // 2}
         steps = steps_until(sureness[others], threshold)
         accuracy = np.take_along_axis(right[others], steps[:, None] - 1, axis=1).mean()
         kept.append((accuracy - 0.1) / (right[others, -1].mean() - 0.1))
@@ -126,10 +131,7 @@ def measure(data=("digits",), n_seeds=1, keep=0.98, repeats=5, n_images=None, n_
 
 def measure_one(clf, name, seed, calibration, test, keep, repeats):
     """The rows of a trained lattice."""
-    try:
-        held = guarantee(clf, calibration, test, keep)["held"]
-    except ValueError:  # too few images
-        held = None
+    held = guarantee(clf, calibration, test, keep)["held"]
     rows = compare(clf, calibration, test, keep, repeats)
     return [{"data": name, "seed": seed, **row, "guarantee held": held} for row in rows]
 
