@@ -47,13 +47,13 @@ def draw_people():
     """Relation of time used to people's uncertainty: by accuracy, and with other measures taken out."""
     lattices = pd.read_csv(MEASURED / "people.csv")
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained", width_ratios=[1, 1])
-    for (question, n_train, layers), group in lattices.groupby(["question", "n_train", "max_layers"], sort=False):
-        label = f"{question}, {n_train:,} images, {layers} layer{'s'[: layers > 1]}"
-        left.errorbar(group["accuracy"], group["relation"], yerr=_bars(group, "relation"), fmt="o", label=label)
+    for question, group in lattices.groupby("question", sort=False):
+        left.errorbar(group["accuracy"], group["relation"], yerr=_bars(group, "relation"), fmt="o", label=question)
     left.axhline(0, color="0.8", linewidth=1, zorder=0)
     left.set(xlabel="accuracy on test images", ylabel="time used with people's uncertainty\n(rank correlation)")
-    left.legend(loc="lower left", bbox_to_anchor=(0, 1), frameon=False, fontsize="small")
-    best = lattices[(lattices["question"] == "animal or vehicle") & (lattices["n_train"] == 20000)]
+    left.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False, fontsize="small")
+    form = "question == 'animal or vehicle' and n_train == 20000 and time_pressure == 0.1 and max_steps == 6"
+    best = lattices.query(form)
     taken_out = {
         "relation": "nothing",
         "given_image": "mean and contrast",
