@@ -21,8 +21,8 @@ from .._training._batches import Batches
 from .._training._callbacks import check_monitors, stopped_early
 from .._training._compaction import compact_net
 from .._training._device import cpu_threads, gpu_memory, warn_of_slow_precision
-from .._training._expressivity import expressivity
-from .._training._growth import as_line, first_form, grow_net
+from .._training._expressivity import draw_by_gain, expressivity
+from .._training._growth import as_line, draw_fresh, first_form, grow_net
 from .._training._inference import measure
 from .._training._input_form import InputForm
 from .._training._net import check_finite, seeded_generator
@@ -255,7 +255,7 @@ class BaseLatticeEstimator(CallbackSupportMixin, FittedLattice):
                     if self.compact_every and (epoch + 1) % self.compact_every == 0 and not relaxing:
                         compact_net(net, trim_steps)
                     if self.grow_from is not None and decay and not relaxing:
-                        self._grow(n_epochs)
+                        self._grow(n_epochs, data)
                 if checkpoints is not None:
                     checkpoints.after_epoch(self._trained)
                 if reply is not None and reply.stop and epoch + 1 < epochs.stop:
@@ -268,10 +268,11 @@ class BaseLatticeEstimator(CallbackSupportMixin, FittedLattice):
         net.update_parameters()  # a callback may have loaded the best epoch's
         return completed
 
-    def _grow(self, n_epochs):
+    def _grow(self, n_epochs, data):
         """Extend the lattice after an epoch, if it is time to and its edge is in use."""
         generator = seeded_generator(self.net_.seed, len(self.net_.history), GROWTH_STREAM)
-        for record in grow_net(self.net_, n_epochs, tuple(self.grow_from), generator):
+        draw = partial(draw_by_gain, data) if self.growth == "tiny" else draw_fresh
+        for record in grow_net(self.net_, n_epochs, tuple(self.grow_from), generator, draw):
             self._report(as_line(record))
 
     def _describe(self, data):

@@ -48,8 +48,9 @@ class LatticeClassifier(ClassifierMixin, PruningMixin, HaltingMixin, BaseLattice
         (channels, layers, steps) to start with. Training then extends the lattice where its edge is in use, up to
         `max_channels`, `max_layers` and `max_steps`. None starts at full size. Experimental; see
         :doc:`/concepts/growing`.
-    growth : {"fresh"}, default="fresh"
-        How the weights of new channels are drawn: as those of a fresh lattice.
+    growth : {"fresh", "tiny"}, default="fresh"
+        How the weights of new channels are drawn: as those of a fresh lattice, or so that they lower the error cost of
+        some training images most, to first order, as in "Growing Tiny Networks".
     time_selection : {"adaptive", "fixed"}, default="adaptive"
         Whether each image gets its own weights for the steps, or all images share them.
     temperature : float, default=5.0

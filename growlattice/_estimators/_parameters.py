@@ -24,7 +24,7 @@ CONSTRAINTS = {
     **dict.fromkeys(("max_channels", "max_layers", "max_steps", "kernel_size", "batch_size"), COUNT),
     **dict.fromkeys(("max_epochs", "relax_epochs"), [Interval(Integral, 0, None, closed="left")]),
     "grow_from": [*SEQUENCE, None],
-    "growth": [StrOptions({"fresh"})],
+    "growth": [StrOptions({"fresh", "tiny"})],
     "keep": [Interval(Real, 0, 1, closed="both"), None],
     **dict.fromkeys(("annealing", "extra_costs"), SEQUENCE),
     "downsample": [*COUNT, *SEQUENCE],

@@ -1,11 +1,20 @@
-"""Where a lattice lacks expressivity on a training set: a table of what its layers want and cannot have."""
+"""Where a lattice lacks expressivity on a training set: what its layers want and cannot have, and channels for it."""
 
 import copy
+import math
+from functools import partial
+
+import numpy as np
+import torch
 
 from ..lattice._bottleneck import best_channels, trace, unreachable
+from ..lattice._surgery import extend
+from ..lattice._tiny import extend_by_gain
 from ._inference import filled
+from ._training_set import TrainingSet
 
 BATCH = 64
+PIXELS, FEWEST = 2**14, 32  # of all training images that new channels are drawn on together, and fewest of those images
 
 
 def traces(lattice, data):
@@ -59,6 +68,51 @@ def expressivity(lattice, data, n_channels):
             }
         )
     return rows
+
+
+def draw_by_gain(data, lattice, move, generator, find=best_channels):
+    """A lattice extended by a move, with the channels that lower the error cost of some training images most.
+
+    Parameters
+    ----------
+    data : TrainingSet
+        As `upload` gives it. As many of its images are taken as have 2 ** 14 pixels together, but at least 32.
+    lattice, move, generator
+        See :func:`growlattice._training._growth.grow_net`.
+    find : callable
+        See :func:`growlattice.lattice._tiny.extend_by_gain`, which leaves out what lowers the error cost not at all.
+
+    Returns
+    -------
+    Lattice
+        In float64.
+    """
+    lattice, some = copy.deepcopy(lattice).double().eval(), _some(data, generator)
+    traces_of, error_of = partial(traces, data=some), partial(_error, data=some)
+    mask, inputs_left = move.mask, move.inputs_left
+    larger = extend_by_gain(lattice, mask, inputs_left, traces_of, error_of, generator=generator, find=find)
+    return extend(larger, steps_left=move.steps_left, generator=generator)
+
+
+@torch.no_grad()
+def _error(lattice, data):
+    """Error cost of a lattice on a training set."""
+    device = lattice.pixel_mean.device
+    parts = [
+        _share_of_error(lattice, data, rows)(lattice(filled(data.images[rows], rows.stop - rows.start, device)))
+        for rows in _batches(len(data))
+    ]
+    return float(sum(parts))
+
+
+def _some(data, generator):
+    """Some images of a training set, with numbers to predict in float64."""
+    n_images = max(PIXELS // math.prod(data.images.shape[2:]), FEWEST)
+    rows = torch.randperm(len(data), generator=generator, device="cpu")[:n_images]
+    images = data.images[rows.numpy()] if isinstance(data.images, np.ndarray) else data.images[rows]
+    targets, weight = data.targets[rows], data.sample_weight
+    targets = targets.double() if targets.is_floating_point() else targets
+    return TrainingSet(images, targets, None if weight is None else weight[rows])
 
 
 def _batches(n_images):

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import pandas as pd
 import torch
 
+from ..lattice._surgery import extend
+
 GROW_UNTIL = 0.5  # share of training in which a lattice grows; the learning rate falls after it
 MOVES_EVERY = 0.1  # share of training from one move to the next, in which what is new is safe from compaction
 IN_USE = 0.5  # magnitude of a channel in units of its expectation when drawn
@@ -112,7 +114,12 @@ def plan_move(lattice, last_step_weight, grow_from, earlier):
     return Move(mask, steps, inputs, records) if records else None
 
 
-def grow_net(net, n_epochs, grow_from, generator):
+def draw_fresh(lattice, move, generator):
+    """A lattice extended by a move, with new weights as in a fresh one."""
+    return extend(lattice, move.mask, move.steps_left, move.inputs_left, generator=generator, outgoing=1.0)
+
+
+def grow_net(net, n_epochs, grow_from, generator, draw=draw_fresh):
     """Extend the lattice of a net after an epoch of training, if it is time to, where its edge is in use.
 
     Parameters
@@ -124,6 +131,8 @@ def grow_net(net, n_epochs, grow_from, generator):
         Channels, layers and steps of the start.
     generator : torch.Generator
         Source of the new weights.
+    draw : callable
+        Takes the lattice, the move and the generator, and returns an extended lattice. It may leave out channels.
 
     Returns
     -------
@@ -137,10 +146,14 @@ def grow_net(net, n_epochs, grow_from, generator):
     if move is None:
         return []
     had, macs = lattice.mask.clone(), lattice.macs()
-    net.extend(move.mask, move.steps_left, move.inputs_left, generator)
+    larger = draw(lattice, move, generator)
+    added = [record for record in move.records if _is_added(record, larger)]
+    if not added:
+        return []
+    net.extend(larger)
     new = [[int(slot) for slot in layer.nonzero()] for layer in (lattice.mask & ~had).cpu()]
     more = dict(macs_before=macs, macs_after=lattice.macs(), new_channels=new)
-    records = [dict(epoch=epoch, **record, **more) for record in move.records]
+    records = [dict(epoch=epoch, **record, **more) for record in added]
     net.growth_.extend(records)
     return records
 
@@ -176,6 +189,13 @@ def growth_frame(net):
 def _young(net):
     age = moves_every(net.max_epochs)
     return [record for record in net.growth_ if len(net.history) - record["epoch"] < age]
+
+
+def _is_added(record, lattice):
+    """Whether what a record says is there."""
+    sizes = {"layers": len(lattice.channels_left), "steps": lattice.steps_left}
+    size = sizes[record["resource"]] if record["layer"] is None else lattice.channels_left[record["layer"] - 1]
+    return size == record["after"]
 
 
 def _reached(records, resource, layer, start):

@@ -19,7 +19,6 @@ from ..lattice._surgery import (
     cut_tensors,
     drop_unreachable_layers,
     extend_moments,
-    extended_state,
     score_norms,
 )
 from ..lattice._tasks import TASKS
@@ -190,12 +189,11 @@ class LatticeNet(NeuralNet):
         self.update_parameters()
         self.set_moments(moments)
 
-    def extend(self, mask, steps_left, inputs_left, generator):
-        """Go on training with new channels and steps, whose weights the generator draws; the rest as in `compact`."""
+    def extend(self, larger):
+        """Go on training with the new channels and steps of an extended lattice; the rest as in `compact`."""
         lattice, moments = self.module_, self.moments()
         had = lattice.mask.clone()
-        form = dict(steps_left=steps_left, inputs_left=inputs_left)
-        lattice.load_state_dict(extended_state(lattice, mask, **form, generator=generator, outgoing=1.0))
+        lattice.load_state_dict(larger.state_dict())
         self.update_parameters()
         self.set_moments(extend_moments(moments, lattice, had))
 

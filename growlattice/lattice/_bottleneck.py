@@ -201,13 +201,6 @@ def best_channels(lattice, runs, layer, n_candidates, ridge=RIDGE):
     return Candidates(directions[best], effect[best] / gain[best, None], gain[best])
 
 
-def _pixels(lattice, runs, layer):
-    """Inputs and wanted changes as rows, for each run and step."""
-    for run in runs:
-        for z, y in zip(inputs_of(lattice, run, layer), wanted_of(lattice, run, layer), strict=True):
-            yield z.movedim(1, 3).flatten(0, 2), y.movedim(1, 3).flatten(0, 2)  # (images * height * width, numbers)
-
-
 @torch.no_grad()
 def unreachable(lattice, runs, layer, ridge=1e-6):
     """Share of what the readers of a layer want that no weights of theirs could bring about.

@@ -1,5 +1,6 @@
 """Fits that begin small: `grow_from`."""
 
+import itertools
 import os
 import pickle
 
@@ -52,16 +53,30 @@ def test_what_begins_at_its_bounds_does_not_grow(small, make):
     assert make(grow_from=None, max_epochs=1).fit(X, y).growth_.empty
 
 
+def test_channels_are_drawn_by_what_they_gain(small, make):
+    X, y = small
+    clf = make(growth="tiny").fit(X, y)
+    assert clf.score(X, y) > 0.9 and clf.growth_["resource"].isin(["channels", "layers"]).any()
+    fresh = make().fit(X, y)
+    assert not np.array_equal(clf.predict_proba(X), fresh.predict_proba(X))
+    assert make(growth="tiny", downsample=(1, 2, 2)).fit(X, y).layers_used_ > 1
+
+
 def test_growing_is_told_in_progress(small, make, capsys):
     make(verbose=1).fit(*small)
     assert "grown after epoch 1: channels of layer 1 from 2 to 4" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("stop_at", [1, 2, 3, 6])
-@pytest.mark.parametrize("prices", [{}, dict(breadth_pressure=300.0, time_pressure=1.0)])
-def test_a_fit_killed_while_it_grows_ends_bit_for_bit_the_same(small, make, tmp_path, monkeypatch, stop_at, prices):
+@pytest.mark.parametrize(
+    "stop_at, parameters",
+    [
+        *itertools.product([1, 2, 3, 6], [{}, dict(breadth_pressure=300.0, time_pressure=1.0)]),
+        (2, dict(growth="tiny")),
+    ],
+)
+def test_a_fit_killed_while_it_grows_ends_bit_for_bit_the_same(small, make, tmp_path, monkeypatch, stop_at, parameters):
     X, y = small
-    whole = make(**prices).fit(X, y)
+    whole = make(**parameters).fit(X, y)
     original = LatticeNet.train_epoch
 
     def train_epoch(net, *args, **kwargs):
@@ -69,7 +84,7 @@ def test_a_fit_killed_while_it_grows_ends_bit_for_bit_the_same(small, make, tmp_
             raise KeyboardInterrupt
         return original(net, *args, **kwargs)
 
-    killed = make(memory=tmp_path, checkpoint_seconds=0, **prices)
+    killed = make(memory=tmp_path, checkpoint_seconds=0, **parameters)
     with monkeypatch.context() as patched:
         patched.setattr(LatticeNet, "train_epoch", train_epoch)
         with pytest.raises(KeyboardInterrupt):
@@ -151,9 +166,10 @@ def test_a_grid_searches_over_starts(small, make):
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
 
 
-def test_a_regressor_grows():
+@pytest.mark.parametrize("growth", ["fresh", "tiny"])
+def test_a_regressor_grows(growth):
     X = np.random.RandomState(0).randn(100, 4)
-    sizes = dict(max_channels=6, max_layers=2, max_steps=2, grow_from=(2, 1, 1))
+    sizes = dict(max_channels=6, max_layers=2, max_steps=2, grow_from=(2, 1, 1), growth=growth)
     reg = LatticeRegressor(**sizes, max_epochs=10, random_state=0).fit(X, X[:, 0] - X[:, 1])
     assert reg.layers_used_ == 2 and reg.channels_used_ > 2 and not reg.growth_.empty
     assert reg.score(X, X[:, 0] - X[:, 1]) > 0.5
@@ -174,7 +190,7 @@ BAD = {
     "two": (dict(grow_from=(2, 1)), r"must be \(channels, layers, steps\)"),
     "fractions": (dict(grow_from=(2, 1.5, 1)), "in whole numbers"),
     "a number": (dict(grow_from=3), "grow_from"),
-    "misspelled": (dict(growth="frehs"), "growth"),
+    "misspelled": (dict(growth="frehs"), "'growth' parameter .* must be a str among .*Got 'frehs'"),
 }
 
 
