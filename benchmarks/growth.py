@@ -1,10 +1,13 @@
 """Lattices that grow from a small start, beside those that have their full size from the first epoch.
 
     python -m benchmarks.growth [--out FILE] [--data digits mnist cifar10] [--seeds 3] [--bounds 28,5,5]
+        [--draws]
 
 For each data set, bound and seed, with prices of 2, 2 and 0.2 and without: "full" from the start; "full, shorter", as
-many epochs of it as come next to the multiply-accumulates of the grown one; and "grown" from 8 x 2 x 2. Digits are
-split 75 to 25; MNIST is 3,000 images at 14x14, tested on 4,000 others; CIFAR-10 is 5,000 at 16x16, tested on 5,000.
+many epochs of it as come next to the multiply-accumulates of the grown one; "grown" from 8 x 2 x 2 with fresh channels;
+and, with --draws, the same with channels drawn in other ways: "grown, tiny", "grown, GradMax" and "grown, random", for
+which see benchmarks/growth_draws.py. Digits are split 75 to 25; MNIST is 3,000 images at 14x14, tested on 4,000 others;
+CIFAR-10 is 5,000 at 16x16, tested on 5,000.
 A fit that is already in FILE is not done again.
 """
 
@@ -12,6 +15,7 @@ import argparse
 import itertools
 import os
 import time
+from contextlib import nullcontext
 
 import pandas as pd
 from sklearn.datasets import load_digits
@@ -20,9 +24,12 @@ from sklearn.model_selection import train_test_split
 from growlattice import LatticeClassifier
 from growlattice.datasets import fetch_cifar10, fetch_mnist
 
+from .growth_draws import DRAWS, drawing
+
 PRICED = dict(breadth_pressure=2.0, depth_pressure=2.0, time_pressure=0.2)
 START, EPOCHS = (8, 2, 2), 30
 IMAGE_SIZE = {"digits": None, "mnist": 14, "cifar10": 16}
+OTHER_DRAWS = ["grown, tiny", *(f"grown, {name}" for name in DRAWS)]
 CASE = ["data", "priced", "bound", "seed", "method"]
 
 
@@ -42,17 +49,21 @@ def fitted_row(data, priced, bound, seed, method, n_epochs):
     """What one fit comes to."""
     X_train, X_test, y_train, y_test = read(data)
     n_channels, n_layers, n_steps = bound
-    began = time.process_time()
+    grown, _, draw = method.partition(", ")
     clf = LatticeClassifier(
         **(PRICED if priced else {}),
         max_channels=n_channels,
         max_layers=n_layers,
         max_steps=n_steps,
-        grow_from=START if method == "grown" else None,
+        grow_from=START if grown == "grown" else None,
+        growth="tiny" if method in OTHER_DRAWS else "fresh",
         max_epochs=n_epochs,
         image_size=IMAGE_SIZE[data],
         random_state=seed,
-    ).fit(X_train, y_train)
+    )
+    began = time.process_time()
+    with drawing(draw) if draw in DRAWS else nullcontext():
+        clf.fit(X_train, y_train)
     seconds = time.process_time() - began
     return {
         **dict(data=data, priced=priced, bound=" x ".join(map(str, bound)), seed=seed, method=method, epochs=n_epochs),
@@ -67,7 +78,7 @@ def epochs_of_equal_compute(full, grown):
     return max(1, round(full["epochs"] * grown["train_macs"] / full["train_macs"]))
 
 
-def measure(data, bounds, n_seeds, priced=(True, False), n_epochs=EPOCHS, out=None):
+def measure(data, bounds, n_seeds, priced=(True, False), n_epochs=EPOCHS, out=None, draws=()):
     """A row for each fit."""
     rows = pd.read_csv(out).to_dict("records") if out and os.path.exists(out) else []
 
@@ -85,6 +96,8 @@ def measure(data, bounds, n_seeds, priced=(True, False), n_epochs=EPOCHS, out=No
     for case in itertools.product(data, priced, bounds, range(n_seeds)):
         grown, full = row(*case, "grown"), row(*case, "full")
         row(*case, "full, shorter", epochs=epochs_of_equal_compute(full, grown))
+        for method in draws:
+            row(*case, method)
     return rows
 
 
@@ -107,9 +120,11 @@ def main():
     parser.add_argument("--bounds", nargs="+", default=["28,5,5"], help="such as 32,6,6")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--priced", nargs="+", type=int, default=[1, 0], help="1 with prices, 0 without")
+    parser.add_argument("--draws", action="store_true", help="other ways to draw new channels too")
     args = parser.parse_args()
     bounds = [tuple(map(int, bound.split(","))) for bound in args.bounds]
-    rows = measure(args.data, bounds, args.seeds, [bool(priced) for priced in args.priced], out=args.out)
+    priced, draws = [bool(priced) for priced in args.priced], OTHER_DRAWS if args.draws else ()
+    rows = measure(args.data, bounds, args.seeds, priced, out=args.out, draws=draws)
     print(summarize(rows).to_string(index=False, float_format="{:.3g}".format))
 
 

@@ -12,6 +12,11 @@ from benchmarks import compiled_fits, growth, many_lattices
 from benchmarks.__main__ import ENTRIES, as_rst, main
 from benchmarks.front import hvint
 from benchmarks.gpu import least_traffic
+from benchmarks.growth_draws import DRAWS, drawing
+from growlattice._estimators import _base
+from growlattice._training._net import seeded_generator
+
+from .training.test_expressivity import error, move_of, small_lattice, training_set
 
 PROBLEM = many_lattices.Problem(n_channels=4, n_layers=3, n_steps=3, size=6, batch_size=4, dtype=torch.float64)
 
@@ -83,3 +88,14 @@ def test_a_fit_in_a_process_of_its_own_is_the_same(tmp_path):
     args, options = ("digits", None, "eager float32"), dict(max_epochs=1, max_channels=2, max_layers=1, max_steps=1)
     here, there = compiled_fits.fit_once(*args, **options), compiled_fits.fit_in_process(tmp_path, *args, **options)
     assert there | {"seconds": 0} == here | {"seconds": 0}
+
+
+def test_other_draws_change_the_answers_little_or_find_what_gains():
+    """GradMax's change hardly anything; random channels are added where the line search finds that they gain."""
+    lattice = small_lattice()
+    data = training_set(lattice)
+    same, random = (DRAWS[name](data, lattice, move_of(lattice), seeded_generator(0)) for name in ("GradMax", "random"))
+    assert same.channels_left == [4, 2] and error(same, data) == pytest.approx(error(lattice, data), rel=1e-2)
+    assert error(random, data) <= error(lattice, data)
+    with drawing("GradMax"):
+        assert _base.draw_by_gain is DRAWS["GradMax"]

@@ -87,7 +87,7 @@ def draw_by_gain(data, lattice, move, generator, find=best_channels):
     Lattice
         In float64.
     """
-    lattice, some = copy.deepcopy(lattice).double().eval(), _some(data, generator)
+    lattice, some = copy.deepcopy(lattice).double().eval(), some_images(data, generator)
     traces_of, error_of = partial(traces, data=some), partial(_error, data=some)
     mask, inputs_left = move.mask, move.inputs_left
     larger = extend_by_gain(lattice, mask, inputs_left, traces_of, error_of, generator=generator, find=find)
@@ -105,7 +105,7 @@ def _error(lattice, data):
     return float(sum(parts))
 
 
-def _some(data, generator):
+def some_images(data, generator):
     """Some images of a training set, with numbers to predict in float64."""
     n_images = max(PIXELS // math.prod(data.images.shape[2:]), FEWEST)
     rows = torch.randperm(len(data), generator=generator, device="cpu")[:n_images]

@@ -65,7 +65,7 @@ def test_some_images_stand_for_all(monkeypatch):
     monkeypatch.setattr(_expressivity, "FEWEST", 5)
     lattice = small_lattice()
     data = training_set(lattice)
-    some, same = (_expressivity._some(data, seeded_generator(0)) for _ in range(2))
+    some, same = (_expressivity.some_images(data, seeded_generator(0)) for _ in range(2))
     assert len(some) == 8 and np.array_equal(some.images, same.images)
     for image, target in zip(some.images, some.targets, strict=True):
         (row,) = np.flatnonzero((data.images == image).all(axis=(1, 2, 3)))
