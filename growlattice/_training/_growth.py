@@ -12,8 +12,9 @@ import torch
 
 from ..lattice._surgery import extend
 
-GROW_UNTIL = 0.5  # share of training in which a lattice grows; the learning rate falls after it
+GROW_UNTIL = 0.5  # share of training in which a lattice grows
 MOVES_EVERY = 0.1  # share of training from one move to the next, in which what is new is safe from compaction
+EARLY_MOVES = 1 / 30, 1 / 15  # shares of training after which it grows where prices will take back what comes later
 IN_USE = 0.5  # magnitude of a channel in units of its expectation when drawn
 
 
@@ -59,6 +60,20 @@ def is_time_to_grow(epoch, n_epochs):
     return epoch % moves_every(n_epochs) == 0 and epoch < GROW_UNTIL * n_epochs
 
 
+def is_time_to_widen(epoch, n_epochs, priced):
+    """Whether it may get channels and layers too: where they are priced, early, before prices rise.
+
+    Examples
+    --------
+    >>> [epoch for epoch in range(1, 31) if is_time_to_widen(epoch, 30, priced=True)]
+    [1, 2]
+    """
+    if not priced:
+        return is_time_to_grow(epoch, n_epochs)
+    first, second = (max(1, round(share * n_epochs)) for share in EARLY_MOVES)
+    return epoch in (first, max(second, first + 1)) and epoch < GROW_UNTIL * n_epochs
+
+
 def edge_use(lattice):
     """Magnitude of the weakest channel of each layer, and the mean of the layer on top, in units of a fresh one.
 
@@ -73,7 +88,7 @@ def edge_use(lattice):
     return [float(layer.min()) for layer in use], float(use[-1].mean())
 
 
-def plan_move(lattice, last_step_weight, grow_from, earlier):
+def plan_move(lattice, last_step_weight, grow_from, earlier, widen=True):
     """What to add to a lattice, or None.
 
     Parameters
@@ -85,6 +100,8 @@ def plan_move(lattice, last_step_weight, grow_from, earlier):
         Channels, layers and steps of the start. A move adds so many channels to a layer.
     earlier : list of dict
         Records of earlier moves.
+    widen : bool, default=True
+        Whether channels and layers may be added, or steps alone.
 
     Returns
     -------
@@ -100,11 +117,11 @@ def plan_move(lattice, last_step_weight, grow_from, earlier):
     for layer, (count, use) in enumerate(zip(channels, weakest, strict=True)):
         reached = _reached(earlier, "channels", layer + 1, n_channels)
         after = min(count + n_channels, lattice.n_channels)
-        if reached <= count < after and use >= IN_USE:
+        if widen and reached <= count < after and use >= IN_USE:
             _fill(mask, layer, after - count)
             record("channels", layer + 1, count, after, use, IN_USE)
     depth = len(channels)
-    if _reached(earlier, "layers", None, n_layers) <= depth < lattice.n_layers and top >= IN_USE:
+    if widen and _reached(earlier, "layers", None, n_layers) <= depth < lattice.n_layers and top >= IN_USE:
         _fill(mask, depth, n_channels)
         record("layers", None, depth, depth + 1, top, IN_USE)
     if _reached(earlier, "steps", None, n_steps) <= steps < lattice.n_steps and last_step_weight >= 1 / steps:
@@ -140,9 +157,10 @@ def grow_net(net, n_epochs, grow_from, generator, draw=draw_fresh):
         Records of what was added, which are in `net.growth_` too.
     """
     epoch, lattice = len(net.history), net.module_
-    if not is_time_to_grow(epoch, n_epochs):
+    widen = is_time_to_widen(epoch, n_epochs, net.has_priced_space)
+    if not (widen or is_time_to_grow(epoch, n_epochs)):
         return []
-    move = plan_move(lattice, float(net.last_step_weight_), grow_from, net.growth_)
+    move = plan_move(lattice, float(net.last_step_weight_), grow_from, net.growth_, widen)
     if move is None:
         return []
     had, macs = lattice.mask.clone(), lattice.macs()

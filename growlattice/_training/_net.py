@@ -60,7 +60,8 @@ class LatticeNet(NeuralNet):
     seed : int
         Seed of shuffling, noise and augmentation.
     growth_share : float, default=0.0
-        Share of training in which the lattice may grow. The learning rate falls after it.
+        Share of training in which the lattice may grow. If channels and layers have no price, the learning rate falls
+        after it.
     precision : str
         See :func:`growlattice._training._device.choose_precision`; what it means depends on where the net is.
     compiling : {"auto"} or bool
@@ -280,6 +281,11 @@ class LatticeNet(NeuralNet):
         return min(self.optimizer_.param_groups[0]["lr"] / self.full_lr_, 1.0)
 
     @property
+    def has_priced_space(self):
+        """Whether channels or layers have a price."""
+        return bool(self.pressures.get("breadth") or self.pressures.get("depth"))
+
+    @property
     def _has_scheduler(self):
         return any(isinstance(callback, LRScheduler) for _, callback in self.callbacks_)
 
@@ -292,7 +298,7 @@ class LatticeNet(NeuralNet):
 
     def _set_prices(self, relaxing):
         """Take what training is to pay, and how much of it comes before the learning rate falls."""
-        self.flat_share_ = 0.0 if relaxing else self.growth_share
+        self.flat_share_ = 0.0 if relaxing or self.has_priced_space else self.growth_share
         self.prices_ = {} if relaxing else {name: price for name, price in self.pressures.items() if price}
 
     def _set_lr(self, lr):

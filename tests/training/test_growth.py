@@ -10,6 +10,7 @@ from growlattice._training._growth import (
     grow_net,
     has_young_steps,
     is_time_to_grow,
+    is_time_to_widen,
     plan_move,
     young_channels,
 )
@@ -97,6 +98,23 @@ def test_moves_come_at_a_tenth_of_training_each_in_its_first_half(n_epochs, epoc
     assert [epoch for epoch in range(1, n_epochs + 1) if is_time_to_grow(epoch, n_epochs)] == epochs
 
 
+@pytest.mark.parametrize("n_epochs, epochs", [(30, [1, 2]), (150, [5, 10]), (10, [1, 2]), (4, [1]), (1, [])])
+def test_where_they_have_a_price_channels_and_layers_come_before_prices_rise(n_epochs, epochs):
+    assert [epoch for epoch in range(1, n_epochs + 1) if is_time_to_widen(epoch, n_epochs, True)] == epochs
+    later = [epoch for epoch in range(1, n_epochs + 1) if is_time_to_widen(epoch, n_epochs, False)]
+    assert later == [epoch for epoch in range(1, n_epochs + 1) if is_time_to_grow(epoch, n_epochs)]
+
+
+def test_later_moves_under_prices_are_of_steps_alone():
+    assert [record["resource"] for record in plan_move(small_lattice(), 0.6, START, [], widen=False).records] == [
+        "steps"
+    ]
+    net = growing_net()
+    net.history.new_epoch()
+    net.history.new_epoch()  # the third of ten
+    assert [record["resource"] for record in move_all(net)] == ["steps"]
+
+
 def test_a_net_grows_and_keeps_its_moments_and_its_lattice():
     net = growing_net()
     lattice, optimizer, before = net.module_, net.optimizer_, net.moments()
@@ -169,8 +187,9 @@ def test_young_channels_and_steps_are_safe_from_compaction_until_the_next_move()
     assert net.module_.channels_left == [1] and net.module_.steps_left == 1
 
 
-def test_the_rate_is_flat_while_the_lattice_grows_and_then_falls_to_nothing():
-    net, plain = net_of(small_lattice(), growth_share=0.5), net_of(small_lattice())
+def test_the_rate_is_flat_while_a_lattice_without_prices_grows_and_then_falls_to_nothing():
+    free = dict(pressures={"breadth": 0.0, "depth": 0.0, "time": 0.1})
+    net, plain = net_of(small_lattice(), growth_share=0.5, **free), net_of(small_lattice(), growth_share=0.5)
     net.train_epoch(batches_for(net.module_), 0.0, 0.0)
     plain.train_epoch(batches_for(net.module_), 0.0, 0.0)
     for progress, share in ((0.3, 1.0), (0.5, 1.0), (0.75, 0.5), (1.0, 0.0)):
