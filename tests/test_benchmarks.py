@@ -84,10 +84,11 @@ def test_fits_that_are_in_the_file_are_not_done_again(tmp_path, monkeypatch):
     assert summary["seconds of full"].to_dict() == {"grown": 0.4, "full": 1.0, "full, shorter": 0.4}
 
 
-def test_a_fit_in_a_process_of_its_own_is_the_same(tmp_path):
-    args, options = ("digits", None, "eager float32"), dict(max_epochs=1, max_channels=2, max_layers=1, max_steps=1)
-    here, there = compiled_fits.fit_once(*args, **options), compiled_fits.fit_in_process(tmp_path, *args, **options)
-    assert there | {"seconds": 0} == here | {"seconds": 0}
+def test_a_timed_fit_says_what_it_came_to():
+    row = compiled_fits.fit_once(
+        "digits", None, "eager bfloat16", max_epochs=1, max_channels=2, max_layers=1, max_steps=1
+    )
+    assert row["channels"] == 2 and row["epochs_compiled"] == 0 and 0.1 < row["accuracy"] < 1
 
 
 def test_other_draws_change_the_answers_little_or_find_what_gains():
