@@ -11,6 +11,7 @@ prices at random and runs n_jobs=2; its seconds are those on the wall.
 """
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -59,7 +60,8 @@ def fit_once(data, n_images, way, seed=0, **options):
 
 def fit_in_process(cache, *args, **options):
     """The same in a process of its own, with a cache folder of torch's."""
-    code = f"from benchmarks.compiled_fits import fit_once; print(fit_once(*{args!r}, **{options!r}))"
+    fit = f"fit_once(*{args!r}, **{options!r})"
+    code = f"import json; from benchmarks.compiled_fits import fit_once; print(json.dumps({fit}))"
     done = subprocess.run(
         [sys.executable, "-c", code],
         env=os.environ | {CACHE: cache, "OMP_NUM_THREADS": "1"},
@@ -67,7 +69,7 @@ def fit_in_process(cache, *args, **options):
         text=True,
         check=True,
     )
-    return eval(done.stdout.splitlines()[-1], {"nan": np.nan})
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def measure_seconds(n_images, n_epochs, data="mnist"):

@@ -60,8 +60,7 @@ class LatticeNet(NeuralNet):
     seed : int
         Seed of shuffling, noise and augmentation.
     growth_share : float, default=0.0
-        Share of training in which the lattice may grow. If channels and layers have no price, the learning rate falls
-        after it.
+        Share of training in which the lattice may grow. Where space has no price, the learning rate falls after it.
     precision : str
         See :func:`growlattice._training._device.choose_precision`; what it means depends on where the net is.
     compiling : {"auto"} or bool
