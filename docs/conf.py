@@ -3,6 +3,9 @@
 import sys
 from pathlib import Path
 
+from docutils import nodes
+from docutils.utils.math.latex2mathml import tex2mathml
+
 from growlattice import __version__
 
 sys.path.insert(0, str(Path(__file__).parent))  # figures.py draws what the pages show
@@ -16,7 +19,6 @@ extensions = [
     "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
-    "sphinx.ext.mathjax",
     "matplotlib.sphinxext.plot_directive",
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
@@ -53,6 +55,7 @@ plot_apply_rcparams = True
 plot_html_show_formats = False
 plot_html_show_source_link = False
 
+html_math_renderer = "mathml"  # browsers draw it without a script from elsewhere
 html_theme = "pydata_sphinx_theme"
 html_title = "growlattice"
 # These pages have no pages below them to navigate to.
@@ -62,3 +65,20 @@ html_show_sourcelink = False
 html_static_path = ["_static"]
 html_css_files = ["pages.css"]
 html_theme_options = {"show_prev_next": False, "navigation_with_keys": False, "header_links_before_dropdown": 6}
+
+
+def write_inline(translator, node):
+    translator.body.append(tex2mathml(node.astext()))
+    raise nodes.SkipNode
+
+
+def write_block(translator, node):
+    text = node.astext()
+    if "\\\\" in text and "\\begin" not in text:
+        text = rf"\begin{{aligned}}{text}\end{{aligned}}"
+    translator.body.append(tex2mathml(text, as_block=True))
+    raise nodes.SkipNode
+
+
+def setup(app):
+    app.add_html_math_renderer("mathml", inline_renderers=(write_inline, None), block_renderers=(write_block, None))
