@@ -49,7 +49,7 @@ figure, axes = plt.subplots(1, 3, figsize=(9, 2.8), layout="constrained")
 columns = {
     "accuracy": "training accuracy",
     "time_used": "steps used",
-    "macs_per_image": "multiply-accumulates per image",
+    "macs_per_image": "multiply-accumulates",
 }
 for ax, (column, label) in zip(axes, columns.items(), strict=True):
     history[column].plot(ax=ax)

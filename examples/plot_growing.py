@@ -59,11 +59,11 @@ axes[0].set(ylabel="layer", xlabel="channel")
 plt.show()
 
 # %%
-# The size by epoch:
+# The size by epoch. Channels are those of all layers together:
 
 _, ax = plt.subplots(figsize=(6, 3), layout="constrained")
 clf.history_.plot("epoch", ["channels", "layers", "steps"], ax=ax, logy=True)
-ax.set(ylabel="in all layers; layers; steps")
+ax.set(ylabel="how many")
 plt.show()
 
 # %%

@@ -84,6 +84,6 @@ figure, ax = plt.subplots(figsize=(7, 3.4), layout="constrained")
 ax.plot(macs, accuracy, "o-", color="tab:blue")
 for name, x, height in zip(stages, macs, accuracy, strict=True):
     ax.annotate(name, (x, height), xytext=(5, -12), textcoords="offset points")
-ax.set(xscale="log", xlabel="multiply-accumulates per image", ylabel="accuracy")
+ax.set(xlabel="multiply-accumulates per image", ylabel="accuracy")
 ax.margins(x=0.2, y=0.2)
 plt.show()

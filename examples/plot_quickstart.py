@@ -49,7 +49,7 @@ path = pressure_path(
 
 front = pareto_front(path, minimize=["macs_per_image"], maximize=["accuracy"])
 ax = ParetoDisplay.from_frame(path, "macs_per_image", "accuracy", front).ax_
-ax.set(xscale="log", xlabel="multiply-accumulates per image", ylabel="accuracy")
+ax.set(xlabel="multiply-accumulates per image", ylabel="accuracy")
 
 # %%
 # The smallest that is nearly as good as the best
