@@ -1,6 +1,7 @@
 """What is left of a lattice under the same prices, whatever its bound: channels, layers, steps and accuracy.
 
     python -m benchmarks.bounds [--out FILE] [--rst FILE] [--data digits mnist] [--seeds 3] [--prices 2 5 12]
+                                [--jobs 2]
 
 For each data set, price and seed, a lattice of each bound (channels x layers x steps) is trained under the same prices
 of breadth and depth, with a time pressure of 0.2. Channels left by layer after training, without pruning; the spread
@@ -13,6 +14,7 @@ import time
 from pathlib import Path
 
 import pandas as pd
+from joblib import Parallel, delayed
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
@@ -61,12 +63,14 @@ def row(data, bound, price, seed, n_epochs=None):
     }
 
 
-def measure(data=("digits", "mnist"), prices=(2, 5, 12), n_seeds=3, bounds=BOUNDS, n_epochs=None, out=None):
+def measure(data=("digits", "mnist"), prices=(2, 5, 12), n_seeds=3, bounds=BOUNDS, n_epochs=None, out=None, n_jobs=1):
     """A row for each fit."""
     rows = []
-    for case in itertools.product(data, range(n_seeds), prices, bounds):
-        rows.append(row(case[0], case[3], case[2], case[1], n_epochs))
-        print(*rows[-1].values(), flush=True)
+    cases = itertools.product(data, prices, bounds, range(n_seeds))
+    fits = (delayed(row)(name, bound, price, seed, n_epochs) for name, price, bound, seed in cases)
+    for found in Parallel(n_jobs, return_as="generator")(fits):
+        rows.append(found)
+        print(*found.values(), flush=True)
         if out:
             pd.DataFrame(rows).to_csv(out, index=False)
     return rows
@@ -104,8 +108,9 @@ def main():
     parser.add_argument("--data", nargs="+", default=["digits", "mnist"])
     parser.add_argument("--prices", nargs="+", type=float, default=[2, 5, 12])
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--jobs", type=int, default=1, help="fits at a time")
     args = parser.parse_args()
-    rows = measure(args.data, args.prices, args.seeds, out=args.out)
+    rows = measure(args.data, args.prices, args.seeds, out=args.out, n_jobs=args.jobs)
     print(summarize(rows).to_string(index=False, float_format="{:.3g}".format))
     if args.rst:
         Path(args.rst).write_text(as_rst(rows))

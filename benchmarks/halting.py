@@ -43,7 +43,7 @@ def load(data, seed, n_images=None):
 
 
 def train(data, seed, images, n_epochs=None):
-    options = dict(max_epochs=25) if data == "digits" else dict(max_epochs=10, image_size=14)
+    options = dict(max_epochs=25) if data == "digits" else dict(max_epochs=30, image_size=14)
     if n_epochs:
         options["max_epochs"] = n_epochs
     options |= dict(max_steps=6, time_pressure=PRICES[data], random_state=seed)

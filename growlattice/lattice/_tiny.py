@@ -8,7 +8,7 @@ Fixing Them Optimally. Transactions on Machine Learning Research.
 
 from ._bottleneck import Candidates, best_channels, put_channels, readers
 from ._surgery import extend
-from ._weights import BOTTOM_UP_GAIN, READOUT_GAIN, RECURRENT_GAIN
+from ._weights import BOTTOM_UP_GAIN, READOUT_GAIN, RECURRENT_GAIN, fan_in, n_weights
 
 GAINS = {"bottom_up": BOTTOM_UP_GAIN, "lateral": RECURRENT_GAIN, "top_down": RECURRENT_GAIN}
 READ_GAINS = {"readout": READOUT_GAIN, "selector": 1.0}  # of uniform weights, whose variance is a third of that
@@ -72,16 +72,18 @@ def fresh_norms(lattice, layer):
     -------
     incoming, outgoing : float
     """
-    n_recurrent = 2 if layer + 1 < len(lattice.bottom_up) else 1
-    incoming = BOTTOM_UP_GAIN**2 + n_recurrent * RECURRENT_GAIN**2
+    kernels = [lattice.bottom_up[layer], lattice.lateral[layer], *lattice.top_down[layer : layer + 1]]
+    gains = BOTTOM_UP_GAIN, RECURRENT_GAIN, RECURRENT_GAIN
+    incoming = sum(gain**2 * n_weights(kernel) / fan_in(kernel) for gain, kernel in zip(gains, kernels, strict=False))
     outgoing = 0.0
     for name, written in readers(lattice, layer):
         if written is None:
             weight, variance = getattr(lattice, name), READ_GAINS[name] ** 2 / 3
             weight = weight.weight if name == "readout" else weight[0].weight
+            outgoing += variance * weight.shape[0] / weight.shape[1]
         else:
-            weight, variance = getattr(lattice, name)[written].weight, GAINS[name] ** 2
-        outgoing += variance * weight.shape[0] / weight.shape[1]
+            kernel = getattr(lattice, name)[written]
+            outgoing += GAINS[name] ** 2 * kernel.weight[:, 0].numel() / fan_in(kernel)
     return incoming**0.5, outgoing**0.5
 
 

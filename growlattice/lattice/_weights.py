@@ -97,8 +97,8 @@ class LatticeWeights(nn.Module):
         reference = (REFERENCE_CHANNELS * self.kernel_size**2) ** 0.5
         for layer, bottom_up in enumerate(self.bottom_up):
             recurrent = [self.lateral[layer], *self.top_down[layer : layer + 1]]
-            drawn = BOTTOM_UP_GAIN * bottom_up.weight[0].numel() ** 0.5
-            drawn += sum(RECURRENT_GAIN * kernel.weight[0].numel() ** 0.5 for kernel in recurrent)
+            drawn = BOTTOM_UP_GAIN * n_weights(bottom_up) / fan_in(bottom_up) ** 0.5
+            drawn += sum(RECURRENT_GAIN * n_weights(kernel) / fan_in(kernel) ** 0.5 for kernel in recurrent)
             n_recurrent = 2 if layer < REFERENCE_LAYERS - 1 else 1
             expected[layer] = drawn / ((BOTTOM_UP_GAIN + n_recurrent * RECURRENT_GAIN) * reference)
         return expected
@@ -201,6 +201,9 @@ class LatticeWeights(nn.Module):
     def _initialize(self, generator):
         """Draw the weights: normal kernels of variance gain**2 / fan-in, uniform readouts, no biases.
 
+        Channels beyond the reference size do not count for the fan-in of a kernel between channels: how far a lattice
+        might reach does not decide how strongly the channels that it uses act on each other.
+
         All steps begin with the same weight, for every image: normalizing scores near zero would turn noise into
         arbitrary differences between images.
         """
@@ -212,7 +215,8 @@ class LatticeWeights(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 gain = gains.get(module, RECURRENT_GAIN)
-                module.weight.normal_(0, gain / module.weight[0].numel() ** 0.5, generator=generator)
+                counted = n_weights(module) if module is self.input else fan_in(module)
+                module.weight.normal_(0, gain / counted**0.5, generator=generator)
             elif isinstance(module, nn.Linear):
                 bound = (READOUT_GAIN if module is self.readout else 1.0) / module.in_features**0.5
                 module.weight.uniform_(-bound, bound, generator=generator)
@@ -223,6 +227,17 @@ class LatticeWeights(nn.Module):
         else:
             self.selector[-1].weight.zero_()
             self.selector[-1].bias.fill_(1.0)
+
+
+def n_weights(kernel):
+    """Weights that write a channel."""
+    return kernel.weight[0].numel()
+
+
+def fan_in(kernel):
+    """Of these, those that count for the scale of a fresh kernel: no more than at the reference size."""
+    n_channels, height, width = kernel.weight[0].shape
+    return min(n_channels, REFERENCE_CHANNELS) * height * width
 
 
 def _convolution(n_in, n_out, kernel_size, bias=True):

@@ -168,11 +168,11 @@ def test_new_kernels_are_drawn_as_fresh_ones():
     use = grown.channel_magnitude().detach() / grown.fresh_magnitude()[:, None]
     assert use[0, 2:].mean() == pytest.approx(1, abs=0.02) and use[1].mean() == pytest.approx(1, abs=0.02)
     old = grown.lateral[0].weight[:2].detach()
-    assert old[:, 2:].std() == pytest.approx(1 / (40 * 9) ** 0.5, rel=0.1)
+    assert old[:, 2:].std() == pytest.approx(1 / (16 * 9) ** 0.5, rel=0.1)  # 16, of the reference, and not 40
     assert (extend(compact(lattice, mask), generator=seeded()).lateral[0].weight.shape) == (2, 2, 3, 3)
 
 
-@pytest.mark.parametrize("form", [{}, dict(n_layers=1), dict(kernel_size=1), dict(n_layers=5)])
+@pytest.mark.parametrize("form", [{}, dict(n_layers=1), dict(kernel_size=1), dict(n_layers=5), dict(n_channels=20)])
 def test_fresh_magnitude_is_what_fresh_lattices_have_on_average(form):
     lattices = [fresh_lattice(**{"n_channels": 6, **form}, seed=seed) for seed in range(30)]
     found = torch.stack([lattice.channel_magnitude().mean(dim=1) for lattice in lattices]).mean(dim=0)

@@ -137,12 +137,14 @@ def test_channel_magnitude_of_a_fresh_lattice_of_the_reference_size_is_about_one
 
 
 @pytest.mark.parametrize("n_channels, kernel_size", [(8, 3), (32, 3), (32, 1)])
-def test_channel_magnitude_of_a_fresh_lattice_grows_as_the_root_of_its_breadth(n_channels, kernel_size):
+def test_channel_magnitude_of_a_fresh_lattice_grows_as_the_root_of_its_breadth_and_from_16_on_with_it(
+    n_channels, kernel_size
+):
     """And from the fourth layer on the unit is of two kernels, but a fresh one has three wherever there is a next."""
     magnitude = make_lattice(n_channels=n_channels, n_layers=5, kernel_size=kernel_size).channel_magnitude()
     assert magnitude.shape == (5, n_channels)
     kernels = torch.tensor([1, 1, 1, 4 / 3, 1], dtype=torch.float64)
-    ratio = magnitude.mean(dim=1) / kernels / (n_channels / 16) ** 0.5
+    ratio = magnitude.mean(dim=1) / kernels / max((n_channels / 16) ** 0.5, n_channels / 16)
     assert ratio.tolist() == pytest.approx([1.0] * 5, abs=0.1)
 
 

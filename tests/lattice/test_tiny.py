@@ -79,10 +79,10 @@ def test_a_layer_needs_the_one_below_it():
     assert by_gain(lattice, mask)[0].channels_left == [3, 2, 2]
 
 
-@pytest.mark.parametrize("time_selection", ["adaptive", "fixed"])
-def test_norms_of_a_fresh_draw_are_those_of_what_is_drawn(time_selection):
+@pytest.mark.parametrize("time_selection, n_channels", [("adaptive", 8), ("fixed", 8), ("adaptive", 24)])
+def test_norms_of_a_fresh_draw_are_those_of_what_is_drawn(time_selection, n_channels):
     """In the mean of squares over channels and seeds."""
-    sizes = dict(n_channels=8, n_layers=3, n_steps=2, time_selection=time_selection)
+    sizes = dict(n_channels=n_channels, n_layers=3, n_steps=2, time_selection=time_selection)
     incoming, outgoing = torch.zeros(3), torch.zeros(3)
     n_seeds = 30
     for seed in range(n_seeds):
@@ -94,9 +94,9 @@ def test_norms_of_a_fresh_draw_are_those_of_what_is_drawn(time_selection):
             if layer:
                 read.append(lattice.top_down[layer - 1].weight.transpose(0, 1).flatten(1))
             readers = [lattice.readout] + ([lattice.selector[0]] if lattice.selector else [])
-            read += [reader.weight[:, 8 * layer : 8 * layer + 8].T for reader in readers]
-            incoming[layer] += written.detach().square().sum() / 8 / n_seeds
-            outgoing[layer] += torch.cat(read, dim=1).detach().square().sum() / 8 / n_seeds
+            read += [reader.weight[:, n_channels * layer : n_channels * (layer + 1)].T for reader in readers]
+            incoming[layer] += written.detach().square().sum() / n_channels / n_seeds
+            outgoing[layer] += torch.cat(read, dim=1).detach().square().sum() / n_channels / n_seeds
     for layer in range(3):
         expected = math.sqrt(incoming[layer]), math.sqrt(outgoing[layer])
         assert fresh_norms(lattice, layer) == pytest.approx(expected, rel=0.05)
