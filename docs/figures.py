@@ -159,7 +159,7 @@ def scaling():
     _, ax = plt.subplots(figsize=(7, 3.4), layout="constrained")
     for axis, rows in tables()["Scaling"].groupby("axis", sort=False):
         ax.plot(rows["GMAC an epoch"], rows["seconds"], "o-", label=axis)
-    ax.set(xscale="log", yscale="log", xlabel="milliards of multiply-accumulates in an epoch", ylabel="seconds")
+    ax.set(xscale="log", yscale="log", xlabel="billions of multiply-accumulates in an epoch", ylabel="seconds")
     ax.spines[["top", "right"]].set_visible(False)
     ax.legend(frameon=False)
 
