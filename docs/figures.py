@@ -46,12 +46,12 @@ def draw_claim(claim):
 def draw_people():
     """Relation of time used to people's uncertainty: by accuracy, and with other measures taken out."""
     lattices = pd.read_csv(MEASURED / "people.csv")
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained", width_ratios=[1, 1])
+    figure, (left, right) = plt.subplots(1, 2, figsize=(8.6, 4.2), layout="constrained", width_ratios=[1, 1])
     for question, group in lattices.groupby("question", sort=False):
         left.errorbar(group["accuracy"], group["relation"], yerr=_bars(group, "relation"), fmt="o", label=question)
     left.axhline(0, color="0.8", linewidth=1, zorder=0)
     left.set(xlabel="accuracy on test images", ylabel="time used with people's uncertainty\n(rank correlation)")
-    left.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False, fontsize="small")
+    left.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, fontsize="small")
     form = "question == 'animal or vehicle' and n_train == 20000 and time_pressure == 0.1 and max_steps == 6"
     best = lattices.query(form)
     taken_out = {
@@ -67,7 +67,7 @@ def draw_people():
     right.axvline(0, color="0.8", linewidth=1, zorder=0)
     right.set_yticks(range(len(taken_out)), taken_out.values())
     right.invert_yaxis()
-    right.set(xlabel="rank correlation", ylabel="taken out", title="animal or vehicle, 20,000 images, five lattices")
+    right.set(xlabel="rank correlation", ylabel="taken out", title="animal or vehicle, five lattices")
     for ax in (left, right):
         ax.spines[["top", "right"]].set_visible(False)
 

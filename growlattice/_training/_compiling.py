@@ -45,17 +45,21 @@ def is_worth_compiling(compile, device_type, macs):
     Parameters
     ----------
     compile : {"auto"} or bool
-        "auto" compiles on a CPU, where work is long enough and something can be compiled.
+        "auto" compiles on a CPU, where work is long enough and something can be compiled. True compiles whatever there
+        is to do.
     device_type : str
     macs : float
+        0 for a form of lattice that may not last.
 
     Examples
     --------
     >>> is_worth_compiling(False, "cpu", 1e15), is_worth_compiling("auto", "cpu", 1e9)
     (False, False)
+    >>> is_worth_compiling(True, "cpu", 1), is_worth_compiling(True, "cpu", 0)
+    (True, False)
     """
     if compile != "auto":
-        return bool(compile)
+        return bool(compile) and macs > 0
     return device_type == "cpu" and macs >= WORTH and can_compile(device_type)
 
 
@@ -74,7 +78,7 @@ def epoch_work(before, macs, n_images, start, end):
     n_images : int
         In an epoch.
     start, end : float
-        Shares of training before and after this epoch.
+        Shares of training before and after this epoch. They are equal where nobody knows how long training will be.
 
     Examples
     --------
@@ -87,12 +91,10 @@ def epoch_work(before, macs, n_images, start, end):
     >>> epoch_work([200, 100, 100, 100], macs=100, n_images=10, start=0.4, end=0.5)
     18000
     """
-    if end <= start:
-        return 0
     others = [index for index, of_epoch in enumerate(before) if of_epoch != macs]
     alike = len(before) - (others[-1] + 1 if others else 0)
     overdue = alike - (SETTLED if others else 0)
-    n_epochs = round((1 - start) / (end - start)) + overdue
+    n_epochs = (round((1 - start) / (end - start)) if end > start else 1) + overdue
     return PASSES * macs * n_images * n_epochs if overdue >= 0 else 0
 
 

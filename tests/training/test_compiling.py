@@ -68,7 +68,7 @@ def test_short_work_and_other_devices_are_not_compiled_unless_asked_for(monkeypa
     monkeypatch.setattr(_compiling, "can_compile", lambda device_type: True)
     assert is_worth_compiling("auto", "cpu", WORTH) and not is_worth_compiling("auto", "cpu", 0.99 * WORTH)
     assert not is_worth_compiling("auto", "cuda", WORTH) and not is_worth_compiling(False, "cpu", WORTH)
-    assert is_worth_compiling(True, "cuda", 0)
+    assert is_worth_compiling(True, "cuda", 1) and not is_worth_compiling(True, "cuda", 0)
 
 
 def test_auto_needs_a_compiler(monkeypatch):
@@ -95,8 +95,8 @@ def test_work_is_that_of_all_epochs_from_when_a_form_was_due():
     assert work == [first, first, *[0] * SETTLED, *[second] * (10 - 2 - SETTLED)]
 
 
-def test_training_whose_end_nobody_knows_is_eager():
-    assert epoch_work([4] * 30, 4, 100, 1.0, 1.0) == 0
+def test_of_training_whose_end_nobody_knows_the_epoch_counts():
+    assert epoch_work([], 4, 100, 1.0, 1.0) == 3 * 4 * 100
 
 
 # --- equal to rounding ---
