@@ -63,11 +63,11 @@ def is_worth_compiling(compile, device_type, macs):
     return device_type == "cpu" and macs >= WORTH and can_compile(device_type)
 
 
-def epoch_work(before, macs, n_images, start, end):
+def epoch_work(before, macs, n_images, start, end, last=1.0):
     """The training, in multiply-accumulates, for which an epoch's form would have been compiled; 0 is none.
 
-    It is counted from the epoch in which the form was first due, to the end, as if the form stayed. So it depends on
-    nothing but what training has been so far, and a training that was interrupted goes on as it would have.
+    It is counted from the epoch in which the form was first due, as if the form stayed as long as it may. So it depends
+    on nothing but what training has been so far, and a training that was interrupted goes on as it would have.
 
     Parameters
     ----------
@@ -79,6 +79,8 @@ def epoch_work(before, macs, n_images, start, end):
         In an epoch.
     start, end : float
         Shares of training before and after this epoch. They are equal where nobody knows how long training will be.
+    last : float, default=1.0
+        Share of training up to which the form may stay.
 
     Examples
     --------
@@ -94,7 +96,7 @@ def epoch_work(before, macs, n_images, start, end):
     others = [index for index, of_epoch in enumerate(before) if of_epoch != macs]
     alike = len(before) - (others[-1] + 1 if others else 0)
     overdue = alike - (SETTLED if others else 0)
-    n_epochs = (round((1 - start) / (end - start)) if end > start else 1) + overdue
+    n_epochs = (round((last - start) / (end - start)) if end > start else 1) + overdue
     return PASSES * macs * n_images * n_epochs if overdue >= 0 else 0
 
 

@@ -140,17 +140,19 @@ class LatticeNet(NeuralNet):
         super().load_params(*args, checkpoint=checkpoint, **kwargs)
 
     def infer(self, x, compiled=False, **fit_params):
-        return forward(
-            self.module_, x, conv_dtype=self.conv_dtype, compiled=compiled, noisy=bool(self.noise), **fit_params
-        )
+        noisy = bool(self.noise)
+        return forward(self.module_, x, conv_dtype=self.conv_dtype, compiled=compiled, noisy=noisy, **fit_params)
 
     def is_compiled(self, n_images, start, end, relaxing=False):
         """Whether the epoch that is begun, from `start` to `end`, is to run compiled; no form stays in growth."""
         if not relaxing and start < self.growth_share:
             return False
-        rows = [row["macs_per_image"] for row in self.history[:-1] if row["relaxing"] == relaxing]
         n_before = round(start / (end - start)) if end > start else 0
-        work = epoch_work(rows[max(len(rows) - n_before, 0) :], self.module_.macs(), n_images, start, end)
+        rows = [row["macs_per_image"] for row in self.history[:-1] if row["relaxing"] == relaxing]
+        rows = rows[max(len(rows) - n_before, 0) :]
+        middle = sum(self.annealing) / 2  # of the rise of prices, by when they have begun to shrink a lattice
+        last = middle if self.has_priced_space and not relaxing and start < middle else 1.0
+        work = epoch_work(rows, self.module_.macs(), n_images, start, end, last)
         return is_worth_compiling(self.compiling, torch.device(self.device).type, work)
 
     def moments(self):
@@ -227,9 +229,7 @@ class LatticeNet(NeuralNet):
         self._record_compiled(compiled)
         self._set_prices(relaxing)
         self.sums_ = {}
-        self.tail_weights_ = torch.zeros((), device=self.device)
-        self.last_step_weight_ = torch.zeros((), device=self.device)
-        self.score_norms_ = torch.zeros((), device=self.device)
+        self.tail_weights_, self.last_step_weight_, self.score_norms_ = torch.zeros(3, device=self.device)
         for index, batch in enumerate(batches.shuffled(shuffling)):
             progress = start + (end - start) * index / len(batches)
             self._set_progress(progress, decay)

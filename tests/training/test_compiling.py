@@ -99,6 +99,22 @@ def test_of_training_whose_end_nobody_knows_the_epoch_counts():
     assert epoch_work([], 4, 100, 1.0, 1.0) == 3 * 4 * 100
 
 
+@pytest.mark.parametrize("price, expected", [(0.0, [1.0] * 5), (0.1, [0.4] * 2 + [1.0] * 3)])
+def test_under_prices_a_form_is_not_expected_to_outlast_the_middle_of_their_rise(
+    small, make_tiny, monkeypatch, price, expected
+):
+    lasts = []
+
+    def note(*args):
+        lasts.append(args[-1])
+        return epoch_work(*args)
+
+    monkeypatch.setattr(_net, "epoch_work", note)
+    make_tiny(max_epochs=5, breadth_pressure=price, annealing=(0.2, 0.6)).fit(*small)
+    assert lasts == pytest.approx(expected)
+    assert epoch_work([], 10, 10, 0.0, 0.1, last=0.3) == 3 * 10 * 10 * 3
+
+
 # --- equal to rounding ---
 
 
