@@ -22,16 +22,19 @@ SETTLED = 3  # epochs that a form has to last before it is compiled, unless trai
 PASSES = 3  # forward, and backward for twice as much
 FORMS = 64  # kept in a process
 BACKEND = "inductor"
+OLDEST_TORCH = 2, 8  # that of 2.6 does not compile all that a lattice does
 OPTIONS = {"compile_threads": 1}  # no pool of processes beside each worker of a search
 _FAILED = set()
 
 
 @lru_cache
 def can_compile(device_type="cpu"):
-    """Whether torch has what it needs to compile for a type of device: a C++ compiler and Python's headers, or Triton.
+    """Whether torch is recent enough to compile, and has what it needs: a C++ compiler and Python's headers, or Triton.
 
     This looks for them only; whether they work is seen when they are used.
     """
+    if tuple(int(part) for part in torch.__version__.split(".")[:2]) < OLDEST_TORCH:
+        return False
     if device_type != "cpu":
         return find_spec("triton") is not None
     standard = {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++")

@@ -13,12 +13,23 @@ from torch._dynamo.backends.common import aot_autograd
 
 from growlattice._storage import _key
 from growlattice._training import _compiling, _net
-from growlattice._training._compiling import SETTLED, WORTH, can_compile, epoch_work, forward, is_worth_compiling
+from growlattice._training._compiling import (
+    OLDEST_TORCH,
+    SETTLED,
+    WORTH,
+    can_compile,
+    epoch_work,
+    forward,
+    is_worth_compiling,
+)
 from growlattice._training._net import seeded_generator
 from growlattice.lattice import compact
 
 from ..lattices import make_lattice
 
+pytestmark = pytest.mark.skipif(
+    tuple(int(part) for part in torch.__version__.split(".")[:2]) < OLDEST_TORCH, reason="torch is too old to compile"
+)
 SHAPE = (2, 5, 4)
 MASK = torch.tensor([[1, 1, 0], [0, 1, 1]], dtype=torch.bool)
 
