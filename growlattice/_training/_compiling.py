@@ -22,7 +22,7 @@ SETTLED = 3  # epochs that a form has to last before it is compiled, unless trai
 PASSES = 3  # forward, and backward for twice as much
 FORMS = 64  # kept in a process
 BACKEND = "inductor"
-OLDEST_TORCH = 2, 8  # that of 2.6 does not compile all that a lattice does
+RECENT_TORCH = tuple(int(part) for part in torch.__version__.split(".")[:2]) >= (2, 8)  # 2.6 fails on a lattice
 OPTIONS = {"compile_threads": 1}  # no pool of processes beside each worker of a search
 _FAILED = set()
 
@@ -33,7 +33,7 @@ def can_compile(device_type="cpu"):
 
     This looks for them only; whether they work is seen when they are used.
     """
-    if tuple(int(part) for part in torch.__version__.split(".")[:2]) < OLDEST_TORCH:
+    if not RECENT_TORCH:
         return False
     if device_type != "cpu":
         return find_spec("triton") is not None

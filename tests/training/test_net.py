@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from growlattice._training import _inference, _net
 from growlattice._training._batches import Batches
+from growlattice._training._compiling import RECENT_TORCH
 from growlattice._training._inference import measure
 from growlattice._training._net import LatticeNet, history_rows, seeded_generator
 from growlattice._training._schedule import cosine_decay, ramp, rate_share, warm_up
@@ -19,8 +20,6 @@ from growlattice.lattice import Lattice, breadth_cost, compact, depth_cost, erro
 from growlattice.lattice._surgery import score_norms
 
 from ..lattices import fresh_lattice
-
-OLD_TORCH = tuple(int(part) for part in torch.__version__.split(".")[:2]) < (2, 8)
 
 
 def make_lattice(time_selection="adaptive", seed=0):
@@ -200,7 +199,7 @@ def test_an_epoch_keeps_what_decides_which_steps_can_go():
     assert net.tail_weights_.shape == net.score_norms_.shape == (2,)
 
 
-@pytest.mark.skipif(OLD_TORCH, reason="AdamW of this torch reads its steps on the default device")
+@pytest.mark.skipif(not RECENT_TORCH, reason="AdamW of this torch reads its steps on the default device")
 def test_the_default_device_does_not_matter():
     def trained():
         net, data = make_net((0.1, 0.1, 0.1)), make_data()
@@ -442,7 +441,7 @@ def test_no_batch_of_an_epoch_waits_for_the_device(kind, precision, no_cuda_gene
     assert [parameter.shape for parameter in net.module_.parameters()] == before
 
 
-@pytest.mark.skipif(OLD_TORCH or not torch.backends.cuda.is_built(), reason="this torch cannot pretend to have a GPU")
+@pytest.mark.skipif(not RECENT_TORCH or not torch.backends.cuda.is_built(), reason="this torch can pretend no GPU")
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("kind", LATTICES)
 def test_no_batch_of_an_epoch_waits_for_a_gpu(kind, precision, no_cuda_generators, monkeypatch):
@@ -459,7 +458,7 @@ def test_no_batch_of_an_epoch_waits_for_a_gpu(kind, precision, no_cuda_generator
         run_epoch(net, "cuda:0")
 
 
-@pytest.mark.skipif(OLD_TORCH or not torch.backends.cuda.is_built(), reason="this torch cannot pretend to have a GPU")
+@pytest.mark.skipif(not RECENT_TORCH or not torch.backends.cuda.is_built(), reason="this torch can pretend no GPU")
 @pytest.mark.parametrize("conv_dtype", [None, torch.bfloat16])
 @pytest.mark.parametrize("kind", LATTICES)
 def test_measuring_waits_for_a_gpu_once_at_its_end(kind, conv_dtype, monkeypatch):
