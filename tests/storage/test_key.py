@@ -153,6 +153,7 @@ def test_keys_are_the_same_in_another_process(small, make_small):
     extra_costs = [(other_threshold, 0.1), (functools.partial(threshold, at=(weights, kinds)), 0.1), (scaled, 0.1)]
     extra_costs += [(Cost(3), 0.1), (Cost(4).__call__, 0.1)]
     clf = make_small(augment=torch.nn.Conv2d(1, 1, 3), class_weight={0: 1.0, 1: 2.0}, extra_costs=extra_costs)
+    clf.set_params(compile=False)  # elsewhere the compiler counts, which `compiler` only brings into this process
     script = (
         "import pickle, sys; clf, X, y = pickle.loads(sys.stdin.buffer.read());"
         "from tests.storage.test_key import key; print(key(clf, X, y), end='')"
