@@ -8,7 +8,6 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-import torch._functorch.config as _functorch_config
 from torch._dynamo.backends.common import aot_autograd
 
 from growlattice._storage import _key
@@ -27,7 +26,7 @@ from growlattice.lattice import compact
 
 from ..lattices import make_lattice
 
-pytestmark = pytest.mark.skipif(not RECENT_TORCH, reason="this torch is too old to compile a lattice")
+COMPILES = pytest.mark.skipif(not RECENT_TORCH, reason="this torch is too old to compile a lattice")
 SHAPE = (2, 5, 4)
 MASK = torch.tensor([[1, 1, 0], [0, 1, 1]], dtype=torch.bool)
 
@@ -127,6 +126,7 @@ def test_under_prices_a_form_is_not_expected_to_outlast_the_middle_of_their_rise
 # --- equal to rounding ---
 
 
+@COMPILES
 @pytest.mark.parametrize("kind, noise", [("pruned", 0.0), ("smaller layers", 0.3)])
 def test_answers_and_gradients_are_those_of_the_lattice(compiled_forms, kind, noise, monkeypatch):
     monkeypatch.setattr(_compiling, "BACKEND", "aot_eager")  # traces the backward pass too
@@ -136,6 +136,7 @@ def test_answers_and_gradients_are_those_of_the_lattice(compiled_forms, kind, no
     assert compiled_forms() == 1 and not _compiling._FAILED
 
 
+@COMPILES
 def test_batches_of_any_size_and_noise_of_any_size_run_through_one_graph(compiled_forms, monkeypatch):
     graphs = []
 
@@ -152,6 +153,7 @@ def test_batches_of_any_size_and_noise_of_any_size_run_through_one_graph(compile
 
 
 @torch._dynamo.config.patch(recompile_limit=2)
+@COMPILES
 def test_more_forms_than_torch_recompiles_are_each_compiled(compiled_forms):
     for n_channels in range(1, 5):
         lattice = make_lattice(shape=SHAPE, n_channels=n_channels, n_layers=1, n_steps=1)
@@ -264,7 +266,7 @@ def test_where_the_compiler_fails_a_fit_is_eager_and_says_so_once(broken, small,
     assert np.array_equal(one.predict_proba(small[0]), other.predict_proba(small[0]))
 
 
-@pytest.mark.skipif(not hasattr(_functorch_config, "force_non_lazy_backward_lowering"), reason="torch before 2.8")
+@COMPILES
 def test_where_only_the_backward_pass_cannot_be_compiled_a_fit_is_eager(compiled_forms, small, make_tiny, monkeypatch):
     def fail(graph, inputs):
         raise RuntimeError("no such luck")
