@@ -75,7 +75,8 @@ def outputs(lattice, images, conv_dtype=None, run=None):
         Or what `run` returns.
     """
     run = run or _run_all_steps
-    lattice.eval()
+    if lattice.training:
+        lattice.eval()
     device, start = lattice.pixel_mean.device, 0
     fewest = FEWEST_ROWS if lattice.config["image_shape"][1:] == (1, 1) else 1
     size = batch_size(max(len(images), fewest), _largest_batch(lattice, conv_dtype))

@@ -78,18 +78,18 @@ def run_until_sure(lattice, images, conv_dtype=None, *, threshold):
     state, task = lattice.start(images, conv_dtype), lattice.task
     left = torch.arange(len(images), device=images.device)  # images that have not stopped
     answers = state.first_drive.new_empty(len(images), lattice.config["n_outputs"])
-    steps_run = torch.full_like(left, lattice.steps_left)
+    steps_run = torch.empty_like(left)
     activities, before = [], None
     for n_run in range(1, lattice.steps_left + 1):
         activities.append(lattice.step(state, bottom_up_only=True))
-        answer = lattice.read(torch.stack(activities, dim=1)).answer
-        answers[left] = answer  # of images that go on, until their next step
+        answer = lattice.answer_so_far(torch.stack(activities, dim=1))
+        answers.index_copy_(0, left, answer)  # of images that go on, until their next step
+        steps_run.index_fill_(0, left, n_run)
         if n_run == lattice.steps_left:
             break
         unsure = task.sureness(answer, before) <= task.least_sureness(threshold)
         rows = unsure.nonzero().squeeze(1)
         if len(rows) < len(left):
-            steps_run[left[~unsure]] = n_run
             if not len(rows):
                 break
             left, state, answer = left[rows], state.images(rows), answer[rows]

@@ -213,6 +213,13 @@ class Lattice(LatticeWeights):
                 scores = self.step_scores[:n_run].expand(n_images, -1)
             return self._weigh(answers, activity, scores)
 
+    def answer_so_far(self, activity):
+        """The answer of the steps that :meth:`read` reads, of shape (n_images, n_outputs)."""
+        if activity.shape[1] > 1:
+            return self.read(activity).answer
+        with _without_autocast(activity.device.type):  # the weight of a single step is 1, whatever its score
+            return self.task.step_answers(self.readout(activity))[:, 0]
+
     def first_steps(self, output, n_run):
         """The output as it was after the first steps: as :meth:`read` gives it for them, in the logical form.
 

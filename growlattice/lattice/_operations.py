@@ -3,6 +3,8 @@
 Section 3.2 of Butkus, Garzón Gupta and Kriegeskorte (2026). Functions of tensors, without state.
 """
 
+import inspect
+
 import torch
 from torch.nn import functional
 
@@ -48,7 +50,8 @@ def add_normalized(hidden, drive):
     if torch.compiler.is_compiling():  # a compiler fuses the passes by itself, and caches no graph with a Function
         total = drive.abs().sum(dim=1, keepdim=True, dtype=hidden.dtype)
         return hidden + drive / (1 + total / REFERENCE_CHANNELS)
-    return _AddNormalized.apply(hidden, drive)[0]
+    sum_and_scale = _AddNormalized.apply if torch.is_grad_enabled() else _AddNormalized.forward
+    return sum_and_scale(hidden, drive)[0]
 
 
 class _AddNormalized(torch.autograd.Function):
@@ -87,6 +90,9 @@ class _AddNormalized(torch.autograd.Function):
             to_drive = torch.addcmul(gradient, drive.sign(), pull).mul_(scale)
         to_hidden = gradient.sum_to_size(ctx.hidden_shape) if ctx.needs_input_grad[0] else None
         return to_hidden, to_drive.to(drive.dtype)
+
+    # `apply` binds its arguments to the signature, and would work that out anew in each of a step's calls.
+    forward.__func__.__signature__ = inspect.signature(forward.__func__)
 
 
 def time_selection_weights(scores, temperature):
