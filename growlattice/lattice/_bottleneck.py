@@ -19,7 +19,7 @@ import torch
 from torch.nn import functional
 
 from ._costs import REFERENCE_CHANNELS
-from ._operations import convolve
+from ._operations import convolve, spatial_mean
 from ._resolution import pool, upsample
 
 RELATIVE_RANK = 1e-6  # singular values below that of the largest are rounding
@@ -297,7 +297,7 @@ def _readings(lattice, runs, name, written):
     for run in runs:
         for step, active in enumerate(run.active):
             if written is None:
-                means = torch.cat([layer.mean(dim=(2, 3)) for layer in active], dim=1)
+                means = torch.cat([spatial_mean(layer) for layer in active], dim=1)
                 yield torch.cat([means, torch.ones_like(means[:, :1])], dim=1), run.read_wanted[name][:, step]
             elif name == "bottom_up":
                 x = _patches(pool(active[written - 1], lattice.factors[written]), lattice.kernel_size)

@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional
 
 from ._costs import REFERENCE_STEPS
-from ._operations import add_normalized, convolve, convolve_together, divisive_normalization, rectify
+from ._operations import add_normalized, convolve, convolve_together, divisive_normalization, rectify, spatial_mean
 from ._resolution import pool, upsample
 from ._state import LatticeState
 from ._weights import CONNECTIONS, LatticeWeights
@@ -111,11 +111,11 @@ class Lattice(LatticeWeights):
         sizes = self._hidden_sizes()
         drawn = [None] * self.steps_left if drawn is None else drawn.split(sum(sizes), dim=1)
         state, activity = self.start(images, conv_dtype), []
+        if not isinstance(noise, torch.Tensor):
+            noise = state.first_drive.new_full((), noise)
         for step, of_step in enumerate(drawn):
-            layers = (
-                None if of_step is None else [noise * layer for layer in self._as_hidden(of_step.split(sizes, dim=1))]
-            )
-            activity.append(self.step(state, layers, bottom_up_only=step == self.steps_left - 1))
+            layers = None if of_step is None else self._as_hidden(of_step.split(sizes, dim=1))
+            activity.append(self.step(state, noise, layers, bottom_up_only=step == self.steps_left - 1))
         return self._read_out(torch.stack(activity, dim=1))  # (n_images, steps_left, channels of all layers)
 
     @property
@@ -147,14 +147,16 @@ class Lattice(LatticeWeights):
         hidden = [silence[size] for size in self.layer_sizes[: len(self.bottom_up)]]
         return LatticeState(kernels, first_drive, hidden)
 
-    def step(self, state, noise=None, bottom_up_only=False):
+    def step(self, state, noise=None, drawn=None, bottom_up_only=False):
         """Run one step, which changes the state.
 
         Parameters
         ----------
         state : LatticeState
-        noise : sequence of tensor, default=None
-            What is added to the hidden state of each layer, in its shape.
+        noise : tensor of shape (), default=None
+            Standard deviation.
+        drawn : sequence of tensor, default=None
+            Noise of the hidden state of each layer, in its shape.
         bottom_up_only : bool, default=False
             Whether to leave out what the step after this one reads: this one is the last, or :meth:`drive_next` comes
             before the next.
@@ -172,15 +174,15 @@ class Lattice(LatticeWeights):
                 hidden = state.hidden[layer] + state.first_drive
             if state.drives is not None:
                 hidden = add_normalized(hidden, self._recurrent_drive(state.drives, layer))
-            if noise is not None:
-                hidden = hidden + noise[layer]
+            if drawn is not None:
+                hidden = torch.addcmul(hidden, drawn[layer], noise)
             state.hidden[layer] = hidden
             wide, narrow = rectify(hidden, state.kernels["input"][0].dtype)
             active.append(wide)
             outgoing = self._outgoing_kernels(layer, recurrent=not bottom_up_only)
             drives.append(self._drive(narrow, layer, outgoing, state.kernels))
         state.drives = drives
-        return torch.cat([layer.mean(dim=(2, 3)) for layer in active], dim=1)
+        return torch.cat([spatial_mean(layer) for layer in active], dim=1)
 
     def drive_next(self, state):
         """Compute what the next step reads, after one with ``bottom_up_only=True``."""

@@ -131,6 +131,20 @@ def rectify(hidden, dtype):
     return hidden * narrow.detach().sign(), narrow
 
 
+def spatial_mean(active):
+    """Mean of each map, with a gradient whose channels are last in memory, as in all that it is added to.
+
+    Parameters
+    ----------
+    active : tensor of shape (n_images, n_kept, height, width)
+
+    Returns
+    -------
+    tensor of shape (n_images, n_kept)
+    """
+    return active.permute(0, 2, 3, 1).flatten(1, 2).mean(dim=1)
+
+
 def convolve(images, kernel, bias):
     return functional.conv2d(images, kernel, bias, padding="same")
 

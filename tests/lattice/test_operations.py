@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from growlattice.lattice import add_normalized, divisive_normalization, time_selection_weights
-from growlattice.lattice._operations import convolve, convolve_together
+from growlattice.lattice._operations import convolve, convolve_together, spatial_mean
 
 
 def draw(*shape, seed=0, dtype=torch.float64):
@@ -90,7 +90,9 @@ HIDDEN = pytest.mark.parametrize("every", [True, False])  # False: as at the fir
 @HIDDEN
 def test_a_normalized_drive_is_added(every, n_channels):
     hidden, drive = draw(2, n_channels if every else 1, 2, 2), draw(2, n_channels, 2, 2, seed=1)
-    torch.testing.assert_close(add_normalized(hidden, drive), plain_sum(hidden, drive))
+    for gradients in (True, False):
+        with torch.set_grad_enabled(gradients):
+            torch.testing.assert_close(add_normalized(hidden, drive), plain_sum(hidden, drive))
 
 
 @POOLS
@@ -160,6 +162,17 @@ def test_a_narrow_drive_leaves_the_hidden_state_wide():
     assert [gradient.dtype for gradient in found] == [torch.float32, torch.bfloat16]
     torch.testing.assert_close(found[0], expected[0])
     torch.testing.assert_close(found[1], expected[1].bfloat16())
+
+
+def test_a_mean_over_space_passes_its_gradient_on_with_channels_last():
+    active = draw(2, 3, 4, 5).contiguous(memory_format=torch.channels_last)
+    gradients = []
+    active.requires_grad_().register_hook(gradients.append)
+    mean = spatial_mean(active)
+    torch.testing.assert_close(mean, active.mean(dim=(2, 3)))
+    (2 * mean.sum()).backward()
+    assert gradients[0].is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(gradients[0], torch.full_like(active, 2 / 20))
 
 
 def test_convolutions_together_are_those_by_themselves():
