@@ -15,7 +15,7 @@ from .conftest import store
 @pytest.mark.parametrize("fetch", [getattr(datasets, name) for name in datasets.__all__])
 def test_every_parameter_is_keyword_only_and_its_documented_default_is_the_real_one(fetch):
     parameters = inspect.signature(fetch).parameters
-    documented = dict(re.findall(r"^    (\w+) : .*default=(.+)$", fetch.__doc__, flags=re.MULTILINE))
+    documented = dict(re.findall(r"^(\w+) : .*default=(.+)$", inspect.getdoc(fetch), flags=re.MULTILINE))
     assert {name: eval(default) for name, default in documented.items()} == {
         name: parameter.default for name, parameter in parameters.items()
     }
