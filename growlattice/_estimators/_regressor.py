@@ -84,9 +84,8 @@ class LatticeRegressor(MultiOutputMixin, RegressorMixin, PruningMixin, HaltingMi
         Learning rate of AdamW at the start, for a lattice of the default size; it falls to 0 along a cosine. A lattice
         of fewer channels, layers or steps gets a higher one, also where it has become smaller in training, and so does
         one with smaller kernels, as for tables; see :doc:`/choices`.
-    weight_decay : float, default=0.3
-        Weight decay of AdamW. It is higher than a classifier's, as numbers in small tables are noisy; see
-        :doc:`/choices`.
+    weight_decay : float, default=1e-4
+        Weight decay of AdamW.
     image_shape : tuple of int, default=None
         (channels, height, width) of the image in each row of a two-dimensional X. Without it, rows are square grey
         images if their length is the square of 8 or more and all their numbers are whole and not negative; any other
@@ -241,7 +240,7 @@ class LatticeRegressor(MultiOutputMixin, RegressorMixin, PruningMixin, HaltingMi
         relax_epochs=0,
         batch_size=32,
         lr=1e-2,
-        weight_decay=0.3,
+        weight_decay=1e-4,
         image_shape=None,
         image_size=None,
         augment=None,

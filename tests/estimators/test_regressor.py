@@ -389,7 +389,7 @@ def test_columns_of_validation_must_be_those_of_y(friedman, make_reg):
 # --- parameters ---
 
 # What is said of these parameters differs with the task.
-OF_THE_TASK = {"extra_costs", "keep", "callbacks", "warm_start", "verbose", "weight_decay"}
+OF_THE_TASK = {"extra_costs", "keep", "callbacks", "warm_start", "verbose"}
 
 
 def test_documented_defaults_are_the_real_ones():
@@ -405,7 +405,7 @@ def test_documented_defaults_are_the_real_ones():
 def test_parameters_are_those_of_the_classifier_and_documented_alike():
     """Each class writes its parameters out, for tools that read the source; here is what holds the two together."""
     of_regressor, of_classifier = LatticeRegressor().get_params(), LatticeClassifier().get_params()
-    assert of_classifier == {**of_regressor, "class_weight": None, "weight_decay": 1e-4}
+    assert of_classifier == {**of_regressor, "class_weight": None}
     texts = [
         {parameter.name: (parameter.type, parameter.desc) for parameter in ClassDoc(estimator)["Parameters"]}
         for estimator in (LatticeRegressor, LatticeClassifier)
