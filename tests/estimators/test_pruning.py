@@ -95,7 +95,9 @@ def test_a_fit_loses_what_its_pressures_empty_and_stays_as_accurate(pressed, dig
     assert epochs == sorted(epochs, reverse=True) and epochs[0] == 24
     assert clf.channel_mask_.sum() <= epochs[-1] < 20
     assert clf.macs_per_image_ < 0.6 * pressed.macs_per_image_
-    assert abs(clf.score(digits[1], digits[3]) - pressed.score(digits[1], digits[3])) < 0.02
+    # Of two trainings, by up to three standard errors of accuracies near 0.96 on as many images.
+    margin = 3 * (2 * 0.96 * 0.04 / len(digits[3])) ** 0.5
+    assert abs(clf.score(digits[1], digits[3]) - pressed.score(digits[1], digits[3])) < margin
     left = clf.channel_mask_
     assert pressed.channel_magnitude_[~left].max() < 0.5 * pressed.channel_magnitude_[left].mean()
     survivors = clf.prune(digits[0], digits[2]).channel_mask_
