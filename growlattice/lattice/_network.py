@@ -12,7 +12,15 @@ import torch
 from torch.nn import functional
 
 from ._costs import REFERENCE_STEPS
-from ._operations import add_normalized, convolve, convolve_together, divisive_normalization, rectify, spatial_mean
+from ._operations import (
+    add_normalized,
+    convolve,
+    convolve_together,
+    divisive_normalization,
+    rectify,
+    spatial_mean,
+    standard_normal,
+)
 from ._resolution import pool, upsample
 from ._state import LatticeState
 from ._weights import CONNECTIONS, LatticeWeights
@@ -90,7 +98,7 @@ class Lattice(LatticeWeights):
             Standard normal; of each step and each layer in it, in the order (height, width, channels).
         """
         dtype, device = self.pixel_mean.dtype, self.pixel_mean.device
-        return torch.randn((n_images, self.n_hidden), generator=generator, dtype=dtype, device=device)
+        return standard_normal((n_images, self.n_hidden), generator, dtype, device)
 
     def run(self, images, noise=0.0, drawn=None, conv_dtype=None):
         """What :meth:`forward` does, with noise that is drawn already, and so a function of its arguments.

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from growlattice.lattice import _weights, compact, time_selection_weights
+from growlattice.lattice._operations import standard_normal
 
 from .. import reference
 from ..lattices import as_arrays, copy_of, fresh_lattice, make_images, make_lattice, masked, without_use
@@ -84,7 +85,7 @@ def test_every_term_matters(term):
 def test_noise_is_added_to_every_hidden_state_and_accumulates():
     lattice, image = make_lattice(), make_images(1)
     sigma, draws = 0.3, torch.Generator().manual_seed(5)
-    drawn = torch.randn(1, 3 * 3 * 36, generator=draws, dtype=torch.float64)  # of steps and layers
+    drawn = standard_normal((1, 3 * 3 * 36), draws, torch.float64, image.device)  # of steps and layers
     noise = drawn.reshape(3, 3, 4, 3, 3).permute(0, 1, 4, 2, 3).numpy()  # from (height, width, channels)
     with torch.no_grad():
         output = lattice(image, noise=sigma, generator=torch.Generator().manual_seed(5))

@@ -2,9 +2,10 @@ import math
 
 import pytest
 import torch
+from scipy import stats
 
 from growlattice.lattice import add_normalized, divisive_normalization, time_selection_weights
-from growlattice.lattice._operations import convolve, convolve_together, spatial_mean
+from growlattice.lattice._operations import convolve, convolve_together, spatial_mean, standard_normal
 
 
 def draw(*shape, seed=0, dtype=torch.float64):
@@ -180,3 +181,43 @@ def test_convolutions_together_are_those_by_themselves():
     kernels = [(draw(2, 3, 3, 3, seed=1), None), (draw(1, 3, 3, 3, seed=2), draw(1, seed=3)), (draw(4, 3, 3, 3), None)]
     for together, (weight, bias) in zip(convolve_together(images, kernels), kernels, strict=True):
         torch.testing.assert_close(together, convolve(images, weight, bias))
+
+
+def drawn_numbers(*shape, seed=0, dtype=torch.float32, device="cpu"):
+    generator = torch.Generator("cpu").manual_seed(seed)
+    return standard_normal(shape, generator, dtype, torch.device(device))
+
+
+def test_standard_normal_numbers_are_independent_and_normal():
+    numbers = drawn_numbers(1000, 1003)
+    assert stats.kstest(numbers.flatten().double(), "norm").pvalue > 0.01
+    assert numbers.double().var().item() == pytest.approx(1, abs=0.006)  # four standard errors
+    error = numbers.shape[0] ** -0.5
+    neighbours = torch.corrcoef(numbers[:, :8].T) - torch.eye(8)  # from one word of 64 bits, and from two
+    assert neighbours.abs().max() < 4 * error
+    assert abs(torch.corrcoef(torch.stack([numbers.flatten()[:-4], numbers.flatten()[4:]]))[0, 1]) < 0.004
+
+
+def test_standard_normal_reaches_into_both_tails_and_not_further():
+    largest = stats.norm.isf(0.5 / 2**16)
+    numbers = drawn_numbers(1000, 1003)
+    assert numbers.max().item() == pytest.approx(largest, rel=1e-6)
+    assert numbers.min().item() == pytest.approx(-largest, rel=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (1, 1), (0, 7), (2, 4)])
+def test_standard_normal_has_the_shape_and_dtype_asked_for_and_the_numbers_of_the_seed(shape):
+    numbers = drawn_numbers(*shape, dtype=torch.float64)
+    assert numbers.shape == shape and numbers.dtype == torch.float64
+    torch.testing.assert_close(numbers, drawn_numbers(*shape).double(), rtol=0, atol=0)
+    assert numbers.numel() == 0 or not torch.equal(numbers, drawn_numbers(*shape, seed=1, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("with_bias", [False, True])
+def test_a_convolution_over_one_pixel_is_a_product(with_bias):
+    images, kernel = draw(3, 4, 5, 6).to(memory_format=torch.channels_last), draw(2, 4, 1, 1, seed=1)
+    bias = draw(2, seed=2) if with_bias else None
+    expected = torch.nn.functional.conv2d(images, kernel, bias)
+    found = convolve(images, kernel, bias)
+    torch.testing.assert_close(found, expected, rtol=1e-13, atol=1e-13)
+    assert found.is_contiguous(memory_format=torch.channels_last)
