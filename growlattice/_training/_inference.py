@@ -16,7 +16,7 @@ from ._device import contiguous_copy, upload
 
 MOST_IMAGES, FEWEST_ROWS = 4096, 32
 WIDEST = 8  # bytes of a pixel as it is given
-BUDGETS = {"cpu": 2**26, "cuda": 2**32}  # bytes that a batch may take; on a CPU more would leave its caches
+BUDGETS = {"cpu": 2**25, "cuda": 2**32}  # bytes that a batch may take; on a CPU more would leave its caches
 
 
 def bytes_per_image(lattice, conv_dtype=None):

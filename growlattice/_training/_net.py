@@ -139,6 +139,10 @@ class LatticeNet(NeuralNet):
             super().load_params(f_params=checkpoint.get_formatted_files(self)["f_params"], **kwargs)
         super().load_params(*args, checkpoint=checkpoint, **kwargs)
 
+    def _set_training(self, training=True):
+        if self.module_.training != training:  # skorch goes over all modules at every batch
+            super()._set_training(training)
+
     def infer(self, x, compiled=False, **fit_params):
         noisy = bool(self.noise)
         return forward(self.module_, x, conv_dtype=self.conv_dtype, compiled=compiled, noisy=noisy, **fit_params)

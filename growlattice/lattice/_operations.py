@@ -4,14 +4,15 @@ Section 3.2 of Butkus, Garzón Gupta and Kriegeskorte (2026). Functions of tenso
 """
 
 import inspect
-import math
 
 import torch
 from torch.nn import functional
 
 from ._costs import REFERENCE_CHANNELS, REFERENCE_STEPS
 
+# Standard normal numbers for 16 random bits, and how many are drawn at once: what they are made from stays in caches.
 QUANTILES = torch.special.ndtri((torch.arange(2**16, dtype=torch.float64, device="cpu") + 0.5) / 2**16).float()
+AT_ONCE = 2**16
 
 
 def divisive_normalization(drive):
@@ -68,7 +69,8 @@ class _AddNormalized(torch.autograd.Function):
 
     @staticmethod
     def forward(hidden, drive):
-        scale = _pooled(drive.abs(), hidden.dtype).add_(1).reciprocal_()
+        total = drive.abs().sum(dim=-3, keepdim=True, dtype=hidden.dtype)
+        scale = total.div_(REFERENCE_CHANNELS).add_(1).reciprocal_()
         return torch.addcmul(hidden, drive, scale), scale
 
     @staticmethod
@@ -88,21 +90,13 @@ class _AddNormalized(torch.autograd.Function):
             pull = -scale * (gradient * drive).sum(dim=-3, keepdim=True) / REFERENCE_CHANNELS
             to_drive = (gradient + drive.sign() * pull) * scale
         else:
-            pull = _pooled(gradient * drive, gradient.dtype).mul_(scale)
-            to_drive = torch.addcmul(gradient, drive.sign(), pull, value=-1).mul_(scale)
+            pull = (gradient * drive).sum(dim=-3, keepdim=True).mul_(scale).div_(-REFERENCE_CHANNELS)
+            to_drive = torch.addcmul(gradient, drive.sign(), pull).mul_(scale)
         to_hidden = gradient.sum_to_size(ctx.hidden_shape) if ctx.needs_input_grad[0] else None
         return to_hidden, to_drive.to(drive.dtype)
 
     # `apply` binds its arguments to the signature, and would work that out anew in each of a step's calls.
     forward.__func__.__signature__ = inspect.signature(forward.__func__)
-
-
-def _pooled(values, dtype):
-    """A 16th of the sum over channels, in a dtype; as a product with a vector, where it is the same, twice as fast."""
-    if values.dtype != dtype:
-        return values.sum(dim=-3, keepdim=True, dtype=dtype).div_(REFERENCE_CHANNELS)
-    share = values.new_full((values.shape[-3],), 1 / REFERENCE_CHANNELS)
-    return torch.matmul(values.permute(0, 2, 3, 1), share).unsqueeze(1)
 
 
 def time_selection_weights(scores, temperature):
@@ -174,16 +168,19 @@ def standard_normal(shape, generator, dtype, device):
     """
     if device.type != "cpu":
         return torch.randn(shape, generator=generator, dtype=dtype, device=device)
-    size = math.prod(shape)
-    words = torch.empty(-(-size // 4), dtype=torch.int64, device=device).random_(-(2**63), None, generator=generator)
-    rank = words.view(torch.int16)[:size].to(torch.int32).add_(2**15)
-    return QUANTILES.index_select(0, rank).to(dtype).view(shape)
+    numbers = torch.empty(shape, dtype=QUANTILES.dtype, device=device)
+    for part in numbers.flatten().split(AT_ONCE):
+        words = torch.empty(-(-len(part) // 4), dtype=torch.int64, device=device)
+        words.random_(-(2**63), None, generator=generator)
+        rank = words.view(torch.int16)[: len(part)].to(torch.int32).add_(2**15)
+        torch.index_select(QUANTILES, 0, rank, out=part)
+    return numbers.to(dtype)
 
 
 def convolve(images, kernel, bias):
     if kernel.shape[-1] == 1:  # a product of matrices, which takes a third of the time of a convolution
         return functional.linear(images.permute(0, 2, 3, 1), kernel.flatten(1), bias).permute(0, 3, 1, 2)
-    return functional.conv2d(images, kernel, bias, padding=kernel.shape[-1] // 2)  # kernels are odd
+    return functional.conv2d(images, kernel, bias, padding="same")
 
 
 def convolve_together(images, kernels):
