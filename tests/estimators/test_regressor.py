@@ -89,7 +89,7 @@ def test_the_unit_of_y_does_not_matter(friedman, make_reg):
 
 
 def test_the_origin_of_y_does_not_matter(friedman, make_reg):
-    """The shift costs y its last digits, which one training in four takes up: so the middle of three pairs counts."""
+    """The shift costs y its last digits, which some trainings take up: so the middle of three pairs counts."""
     X, y = friedman
     differences = []
     for seed in range(3):

@@ -183,9 +183,8 @@ def test_convolutions_together_are_those_by_themselves():
         torch.testing.assert_close(together, convolve(images, weight, bias))
 
 
-def drawn_numbers(*shape, seed=0, dtype=torch.float32, device="cpu"):
-    generator = torch.Generator("cpu").manual_seed(seed)
-    return standard_normal(shape, generator, dtype, torch.device(device))
+def drawn_numbers(*shape, seed=0, dtype=torch.float32):
+    return standard_normal(shape, torch.Generator().manual_seed(seed), dtype, torch.device("cpu"))
 
 
 def test_standard_normal_numbers_are_independent_and_normal():
