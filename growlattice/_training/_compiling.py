@@ -24,6 +24,8 @@ FORMS = 64  # kept in a process
 BACKEND = "inductor"
 RECENT_TORCH = tuple(int(part) for part in torch.__version__.split(".")[:2]) >= (2, 8)  # 2.6 fails on a lattice
 OPTIONS = {"compile_threads": 1}  # no pool of processes beside each worker of a search
+# Measured on Linux: convolutions are called from C++ instead of Python, and a pass is two files instead of some fifty.
+OPTIONS_OF = {("linux", "cpu"): OPTIONS | {"cpp_wrapper": True, "cpp_wrapper_build_separate": True}}
 _FAILED = set()
 
 
@@ -129,7 +131,7 @@ def forward(lattice, images, conv_dtype=None, noise=0.0, generator=None, compile
             torch._dynamo.mark_dynamic(tensor, 0)
     try:
         with _both_passes_at_once():
-            return _compiled(form)(lattice, images, place.new_full((), noise), drawn, conv_dtype)
+            return _compiled(form, place.device.type)(lattice, images, place.new_full((), noise), drawn, conv_dtype)
     except Exception as error:
         output = lattice.run(images, noise, drawn, conv_dtype)  # raises by itself what is not the compiler's fault
         if not _FAILED:
@@ -152,10 +154,10 @@ def _form(lattice, conv_dtype):
 
 
 @lru_cache(FORMS)
-def _compiled(form):
+def _compiled(form, device_type):
     """A compiled `_run` for a form. torch counts recompilations by code object, so each form has one of its own."""
     function = FunctionType(_run.__code__.replace(co_name=f"run_{hash(form) % 10**8}"), globals())
-    options = OPTIONS if BACKEND == "inductor" else None
+    options = OPTIONS_OF.get((sys.platform, device_type), OPTIONS) if BACKEND == "inductor" else None
     return torch.compile(function, fullgraph=True, dynamic=False, backend=BACKEND, options=options)
 
 

@@ -152,6 +152,23 @@ def test_batches_of_any_size_and_noise_of_any_size_run_through_one_graph(compile
     assert len(graphs) == 1
 
 
+@COMPILES
+@pytest.mark.parametrize("dtype, expected", [(None, 7), (torch.bfloat16, 5)])
+def test_in_bfloat16_one_convolution_computes_all_that_a_layer_drives(compiled_forms, monkeypatch, dtype, expected):
+    convolutions = []
+
+    def count(graph, inputs):
+        convolutions.extend(node for node in graph.graph.nodes if "conv2d" in str(node.target))
+        return graph.forward
+
+    monkeypatch.setattr(_compiling, "BACKEND", count)
+    lattice = lattice_of("full", torch.float32)
+    found, wanted = (answer(lattice, way, conv_dtype=dtype) for way in (True, False))
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one, other, rtol=0.02 if dtype else 1e-5, atol=0.02 if dtype else 1e-6)
+    assert len(convolutions) == expected and not _compiling._FAILED
+
+
 @torch._dynamo.config.patch(recompile_limit=2)
 @COMPILES
 def test_more_forms_than_torch_recompiles_are_each_compiled(compiled_forms):
