@@ -291,12 +291,12 @@ class Lattice(LatticeWeights):
 
     def _hidden_sizes(self):
         """How many numbers the hidden state of each layer that is left has for an image."""
-        pixels = [height * width for height, width in self.layer_sizes]
-        return [n_kept * n_pixels for n_kept, n_pixels in zip(self.channels_left, pixels, strict=False)]
+        sizes = self.layer_sizes[: len(self.bottom_up)]
+        return [n_kept * height * width for n_kept, (height, width) in zip(self.channels_left, sizes, strict=True)]
 
     def _as_hidden(self, rows):
         """Rows of numbers of each layer in the shape of its hidden state, with channels last in memory as there."""
-        parts = zip(rows, self.layer_sizes, self.channels_left, strict=False)
+        parts = zip(rows, self.layer_sizes[: len(rows)], self.channels_left, strict=True)
         return [row.unflatten(1, (*size, n_kept)).permute(0, 3, 1, 2) for row, size, n_kept in parts]
 
     def _outgoing_kernels(self, layer, bottom_up=True, recurrent=True):
