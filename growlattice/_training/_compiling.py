@@ -9,8 +9,8 @@ import shutil
 import sys
 import sysconfig
 import warnings
-from contextlib import nullcontext
 from functools import lru_cache, partial
+from importlib import import_module
 from importlib.util import find_spec
 from types import FunctionType
 
@@ -22,20 +22,25 @@ SETTLED = 3  # epochs that a form has to last before it is compiled, unless trai
 PASSES = 3  # forward, and backward for twice as much
 FORMS = 64  # kept in a process
 BACKEND = "inductor"
-RECENT_TORCH = tuple(int(part) for part in torch.__version__.split(".")[:2]) >= (2, 8)  # 2.6 fails on a lattice
+BOTH_PASSES = "force_non_lazy_backward_lowering"  # torch's option to compile the backward pass with the forward pass
 OPTIONS = {"compile_threads": 1}  # no pool of processes beside each worker of a search
 # Measured on Linux: convolutions are called from C++ instead of Python, and a pass is two files instead of some fifty.
 OPTIONS_OF = {("linux", "cpu"): OPTIONS | {"cpp_wrapper": True, "cpp_wrapper_build_separate": True}}
 _FAILED = set()
 
 
+def compiles_both_passes():
+    """Whether torch can compile the backward pass with the forward pass, so that it fails where that is caught."""
+    return hasattr(import_module("torch._functorch.config"), BOTH_PASSES)
+
+
 @lru_cache
 def can_compile(device_type="cpu"):
-    """Whether torch is recent enough to compile, and has what it needs: a C++ compiler and Python's headers, or Triton.
+    """Whether torch compiles both passes at once and finds what that takes: Triton, or a C++ compiler and its headers.
 
-    This looks for them only; whether they work is seen when they are used.
+    Headers are Python's. Whether all of it works is seen when it is used.
     """
-    if not RECENT_TORCH:
+    if not compiles_both_passes():
         return False
     if device_type != "cpu":
         return find_spec("triton") is not None
@@ -129,8 +134,9 @@ def forward(lattice, images, conv_dtype=None, noise=0.0, generator=None, compile
     for tensor in (images, drawn):
         if tensor is not None:
             torch._dynamo.mark_dynamic(tensor, 0)
+    both_passes = {BOTH_PASSES: True} if compiles_both_passes() else {}
     try:
-        with _both_passes_at_once():
+        with torch._functorch.config.patch(both_passes):
             return _compiled(form, place.device.type)(lattice, images, place.new_full((), noise), drawn, conv_dtype)
     except Exception as error:
         output = lattice.run(images, noise, drawn, conv_dtype)  # raises by itself what is not the compiler's fault
@@ -159,12 +165,6 @@ def _compiled(form, device_type):
     function = FunctionType(_run.__code__.replace(co_name=f"run_{hash(form) % 10**8}"), globals())
     options = OPTIONS_OF.get((sys.platform, device_type), OPTIONS) if BACKEND == "inductor" else None
     return torch.compile(function, fullgraph=True, dynamic=False, backend=BACKEND, options=options)
-
-
-def _both_passes_at_once():
-    """Let torch, from 2.8 on, compile the backward pass with the forward pass, so that it fails where it is caught."""
-    config, name = torch._functorch.config, "force_non_lazy_backward_lowering"
-    return config.patch(name, True) if hasattr(config, name) else nullcontext()
 
 
 def _run(lattice, images, noise, drawn, conv_dtype):

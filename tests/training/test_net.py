@@ -11,7 +11,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from growlattice._training import _inference, _net
 from growlattice._training._batches import Batches
-from growlattice._training._compiling import RECENT_TORCH
 from growlattice._training._inference import measure
 from growlattice._training._net import LatticeNet, history_rows, seeded_generator
 from growlattice._training._schedule import cosine_decay, ramp, rate_share, warm_up
@@ -20,6 +19,8 @@ from growlattice.lattice import Lattice, breadth_cost, compact, depth_cost, erro
 from growlattice.lattice._surgery import score_norms
 
 from ..lattices import fresh_lattice
+
+RECENT_TORCH = tuple(int(part) for part in torch.__version__.split(".")[:2]) >= (2, 8)
 
 
 def make_lattice(time_selection="adaptive", seed=0):
