@@ -23,9 +23,10 @@ from .._training._compaction import compact_net
 from .._training._device import cpu_threads, gpu_memory, warn_of_slow_precision
 from .._training._expressivity import draw_by_gain, expressivity
 from .._training._growth import as_line, draw_fresh, first_form, grow_net
+from .._training._history import check_finite
 from .._training._inference import measure
 from .._training._input_form import InputForm
-from .._training._net import check_finite, seeded_generator
+from .._training._net import seeded_generator
 from .._training._training_set import pixel_statistics
 from .._version import DOCUMENTATION
 from ..lattice import Lattice

@@ -14,8 +14,9 @@ from .._storage._fit import describe_params, describe_trained, read_params, read
 from .._training._compiling import compiled_run
 from .._training._device import PRECISIONS, choose_device, choose_precision, cpu_threads
 from .._training._growth import GROW_UNTIL, growth_frame
+from .._training._history import history_frame, history_rows
 from .._training._inference import collect
-from .._training._net import LatticeNet, history_frame, history_rows
+from .._training._net import LatticeNet
 from .._training._trained import TrainedLattice
 from ._parameters import check_parameters, name_extra_costs
 

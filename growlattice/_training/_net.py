@@ -4,10 +4,7 @@ The schedule is a function of how far training has come, and the random generato
 seed and the epoch, so the net keeps no state but weights, optimizer and history.
 """
 
-import math
-
 import numpy as np
-import pandas as pd
 import torch
 from skorch import NeuralNet
 from skorch.callbacks import LRScheduler
@@ -21,18 +18,14 @@ from ..lattice._surgery import (
     extend_moments,
     score_norms,
 )
-from ..lattice._tasks import TASKS
 from ._callbacks import default_callbacks
 from ._compiling import PASSES, epoch_work, forward, is_worth_compiling
 from ._device import PRECISIONS, choose_precision
+from ._history import check_finite, record_compiled, record_numbers, record_size
 from ._inference import measure
 from ._schedule import cosine_decay, ramp, rate_share, warm_up
 
-SIZES = "channels", "layers", "steps"
 OF_AN_EPOCH = "sums_", "tail_weights_", "score_norms_", "last_step_weight_"
-LOWER_IS_BETTER = dict.fromkeys(("train_loss", "error", "valid_error"), True) | {
-    f"{measured_on}{task.score_name}": False for measured_on in ("", "valid_") for task in TASKS.values()
-}
 
 
 def seeded_generator(seed, *stream, device="cpu"):
@@ -213,7 +206,7 @@ class LatticeNet(NeuralNet):
         self.notify("on_epoch_begin", dataset_train=batches.data, dataset_valid=None)
         self.history.record("relaxing", relaxing)
         macs = self.module_.macs()
-        self._record_size()
+        record_size(self.history, self.module_)
         self._set_rate_share()
         self.train_batches(batches, start, end, decay, relaxing)
         self._record_epoch(len(batches.data), macs)
@@ -221,7 +214,8 @@ class LatticeNet(NeuralNet):
         if validation is not None:
             measured = measure(self.module_, validation, self.conv_dtype)
             score_name = self.module_.task.score_name
-            self._record({"valid_error": measured["error"], f"valid_{score_name}": measured[score_name]})
+            valid = {"valid_error": measured["error"], f"valid_{score_name}": measured[score_name]}
+            record_numbers(self.history, valid)
         self.notify("on_epoch_end", dataset_train=batches.data, dataset_valid=None)
 
     def train_batches(self, batches, start, end, decay, relaxing=False):
@@ -230,7 +224,7 @@ class LatticeNet(NeuralNet):
         shuffling = seeded_generator(self.seed, epoch, 2 * relaxing)
         noise = seeded_generator(self.seed, epoch, 2 * relaxing + 1, device=self.device)
         compiled = self.is_compiled(len(batches.data), start, end, relaxing)
-        self._record_compiled(compiled)
+        record_compiled(self.history, compiled, self.module_.macs(), self.verbose)
         self._set_prices(relaxing)
         self.sums_ = {}
         self.tail_weights_, self.last_step_weight_, self.score_norms_ = torch.zeros(3, device=self.device)
@@ -327,22 +321,6 @@ class LatticeNet(NeuralNet):
         self.tail_weights_ = torch.maximum(self.tail_weights_, tail_weights.amax(0))
         self.score_norms_ = self.score_norms_ + score_norms(output).sum(0)
 
-    def _record_size(self):
-        """Write into the history what the epoch trains: channels of all layers together, layers and steps."""
-        channels = self.module_.channels_left
-        for name, size in zip(SIZES, (sum(channels), len(channels), self.module_.steps_left), strict=True):
-            self.history.record(name, size)
-
-    def _record_compiled(self, compiled):
-        """Write into the history whether the epoch runs compiled, and say so where that is new."""
-        rows, macs = list(self.history[:-1]), self.module_.macs()
-        went_on = bool(rows) and rows[-1]["compiled"]
-        if self.verbose and compiled and not (went_on and rows[-1]["macs_per_image"] == macs):
-            print("compiling the lattice as it is now, which takes a while the first time")
-        elif self.verbose and went_on and not compiled:
-            print("the lattice has another form now and runs without being compiled")
-        self.history.record("compiled", compiled)
-
     @torch.no_grad()
     def _record_epoch(self, n_images, macs):
         """Read the epoch's sums from the device, once, into the history."""
@@ -351,48 +329,9 @@ class LatticeNet(NeuralNet):
         means = dict(zip(means, torch.stack([mean.float() for mean in means.values()]).tolist(), strict=True))
         check_finite(means, len(self.history), self.lr)
         self.history.record("macs_per_image", macs)
-        self._record(means)
+        record_numbers(self.history, means)
         self.history.record("time_used", means["time"] * REFERENCE_STEPS)
         self.history.record("train_macs", PASSES * macs * n_images)
-
-    def _rows_alike(self):
-        """The epochs before this one that it is to be compared with: relaxing is a training of its own, of one form."""
-        now, macs = self.history[-1]["relaxing"], self.history[-1]["macs_per_image"]
-        return [
-            row for row in self.history[:-1] if row["relaxing"] == now and (not now or row["macs_per_image"] == macs)
-        ]
-
-    def _record(self, numbers):
-        """Write numbers of the epoch into the history and, as skorch does, whether they are the best so far."""
-        for name, number in numbers.items():
-            before = [row[name] for row in self._rows_alike() if name in row]
-            self.history.record(name, number)
-            if name in LOWER_IS_BETTER:
-                better = min if LOWER_IS_BETTER[name] else max
-                self.history.record(f"{name}_best", not before or better(number, *before) != better(before))
-
-
-def history_frame(net):
-    """The history as a table."""
-    return pd.DataFrame(history_rows(net))
-
-
-def history_rows(net):
-    """A dict for each epoch, without what was recorded for each batch and what is the best so far."""
-    return [
-        {name: value for name, value in row.items() if name != "batches" and not name.endswith("_best")}
-        for row in net.history
-    ]
-
-
-def check_finite(costs, epoch, lr):
-    """Raise a ValueError if one of the costs is not a finite number."""
-    broken = [f"{name}={cost}" for name, cost in costs.items() if not math.isfinite(cost)]
-    if broken:
-        raise ValueError(
-            f"Training broke down in epoch {epoch}: {', '.join(broken)}. Lower lr (now {lr}) or the pressures, "
-            "scale the features of X, or mend the extra cost if it is one that is not finite."
-        )
 
 
 def _scalar(value, name):

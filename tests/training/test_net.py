@@ -11,8 +11,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from growlattice._training import _inference, _net
 from growlattice._training._batches import Batches
+from growlattice._training._history import history_rows
 from growlattice._training._inference import measure
-from growlattice._training._net import LatticeNet, history_rows, seeded_generator
+from growlattice._training._net import LatticeNet, seeded_generator
 from growlattice._training._schedule import cosine_decay, ramp, rate_share, warm_up
 from growlattice._training._training_set import TrainingSet
 from growlattice.lattice import Lattice, breadth_cost, compact, depth_cost, error_cost, time_cost
@@ -163,31 +164,6 @@ def test_validation_is_measured_after_each_epoch_and_changes_nothing():
         assert validated.history[-1]["valid_accuracy"] == measured["accuracy"]
     for one, other in zip(alone.module_.parameters(), validated.module_.parameters(), strict=True):
         assert torch.equal(one, other)
-
-
-def test_the_history_says_what_is_the_best_so_far():
-    net = make_net()
-    values = [0.5, 0.7, 0.7, 0.4, 0.9]
-    for value in values:
-        net.history.new_epoch()
-        net.history.record("relaxing", False)
-        net.history.record("macs_per_image", 1)
-        net._record({"error": value, "accuracy": value, "breadth": value})
-    assert net.history[:, "error_best"] == [True, False, False, True, False]
-    assert net.history[:, "accuracy_best"] == [True, True, False, False, True]
-    assert "breadth_best" not in net.history[-1]
-    assert [row["error"] for row in history_rows(net)] == values
-    assert not any(name.endswith("_best") for row in history_rows(net) for name in row)
-
-
-def test_the_best_so_far_while_relaxing_is_of_the_same_form():
-    net = make_net()
-    for relaxing, macs, error in [(False, 9, 0.1), (True, 9, 0.5), (True, 9, 0.6), (True, 4, 0.7), (True, 4, 0.6)]:
-        net.history.new_epoch()
-        net.history.record("relaxing", relaxing)
-        net.history.record("macs_per_image", macs)
-        net._record({"error": error})
-    assert net.history[:, "error_best"] == [True, True, False, True, True]
 
 
 def test_an_epoch_keeps_what_decides_which_steps_can_go():
