@@ -24,7 +24,7 @@ from joblib import Parallel, delayed
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from .compiling import cpu_seconds
+from . import cpu_seconds
 
 WAYS = {
     "eager float32": dict(compile=False),

@@ -8,8 +8,6 @@ call, with torch's cache on disk as it is; TORCHINDUCTOR_CACHE_DIR says where th
 """
 
 import argparse
-import os
-import time
 
 import numpy as np
 import pandas as pd
@@ -19,6 +17,8 @@ from growlattice._training._compiling import forward
 from growlattice._training._device import bfloat16_units
 from growlattice._training._net import seeded_generator
 from growlattice.lattice import Lattice
+
+from . import cpu_seconds
 
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
 EAGER = "eager float32"
@@ -48,12 +48,6 @@ def make_ways(n_channels, noise, n_training=32, n_predicted=128, size=14, n_laye
         for name, dtype in PRECISIONS.items()
         for way in ("eager", "compiled")
     }
-
-
-def cpu_seconds():
-    """What this process has taken so far, and the compilers that it has called."""
-    of_children = os.times()[2:4]
-    return time.process_time() + sum(of_children)
 
 
 def seconds(function):

@@ -16,7 +16,6 @@ lattice, of (accuracy - chance) / (1 - chance), linear between the networks of t
 import argparse
 import copy
 import os
-import time
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +29,8 @@ from torch import nn
 from growlattice import LatticeClassifier, pressure_path
 from growlattice.datasets import fetch_mnist
 from growlattice.metrics import pareto_front
+
+from . import cpu_seconds
 
 GRID = (
     (4, 1, 1),
@@ -74,9 +75,9 @@ def read(data, seed):
 def path_rows(data, seed, **lattice):
     X_train, y_train, X_val, y_val, X_test, y_test = read(data, seed)
     clf = LatticeClassifier(max_epochs=EPOCHS[data], random_state=seed, time_pressure=0.2, **lattice)
-    start = time.process_time()
+    start = cpu_seconds()
     path = pressure_path(clf, X_train, y_train, X_val, y_val)
-    seconds = time.process_time() - start
+    seconds = cpu_seconds() - start
     for _, row in path.iterrows():
         setting = f"price {row['breadth_pressure']:g}, keep {row['keep']:g}"
         accuracy = row["load"]().score(X_test, y_test)
@@ -87,9 +88,9 @@ def grid_rows(data, seed, **lattice):
     X_train, y_train, _, _, X_test, y_test = read(data, seed)
     for n_channels, n_layers, n_steps in GRID:
         clf = LatticeClassifier(max_channels=n_channels, max_layers=n_layers, max_steps=n_steps, random_state=seed)
-        start = time.process_time()
+        start = cpu_seconds()
         clf.set_params(max_epochs=EPOCHS[data], **lattice).fit(X_train, y_train)
-        seconds = time.process_time() - start
+        seconds = cpu_seconds() - start
         yield f"{n_channels} x {n_layers} x {n_steps}", clf.macs_per_image_, clf.score(X_test, y_test), seconds
 
 
@@ -174,9 +175,9 @@ def best_of_rates(make, images, labels, n_epochs, seed):
 def cnn_rows(data, seed, pooling, widths=(2, 3, 4, 6, 8, 12, 16, 24)):
     images, labels = standardized(data, seed)
     for width in widths:
-        start = time.process_time()
+        start = cpu_seconds()
         model = best_of_rates(lambda width=width: make_cnn(width, pooling), images, labels, EPOCHS[data], seed)
-        seconds = time.process_time() - start
+        seconds = cpu_seconds() - start
         yield f"width {width}", macs_of(model, images[2][:1]), accuracy_of(model, images[2], labels[2]), seconds
 
 
@@ -188,11 +189,11 @@ def pruned_cnn_rows(data, seed, width=24, shares=(0.3, 0.5, 0.65, 0.8, 0.9)):
         print("torch-pruning is left out: it is not installed")
         return
     images, labels = standardized(data, seed)
-    start = time.process_time()
+    start = cpu_seconds()
     full = best_of_rates(lambda: make_cnn(width, True), images, labels, EPOCHS[data], seed)
-    shared = (time.process_time() - start) / len(shares)
+    shared = (cpu_seconds() - start) / len(shares)
     for share in shares:
-        start = time.process_time()
+        start = cpu_seconds()
         model = copy.deepcopy(full)
         pruner = torch_pruning.pruner.MagnitudePruner(
             model,
@@ -203,7 +204,7 @@ def pruned_cnn_rows(data, seed, width=24, shares=(0.3, 0.5, 0.65, 0.8, 0.9)):
         )
         pruner.step()
         model = best_of_rates(lambda model=model: copy.deepcopy(model), images, labels, EPOCHS[data] // 2, seed)
-        seconds = time.process_time() - start + shared
+        seconds = cpu_seconds() - start + shared
         yield f"cut {share:g}", macs_of(model, images[2][:1]), accuracy_of(model, images[2], labels[2]), seconds
 
 
@@ -211,7 +212,7 @@ def mlp_rows(data, seed, widths=(4, 8, 16, 32, 64, 128)):
     (X_train, X_val, X_test), (y_train, y_val, y_test) = standardized(data, seed)
     X_train, X_val, X_test = (X.flatten(1).numpy() for X in (X_train, X_val, X_test))
     for width in widths:
-        start = time.process_time()
+        start = cpu_seconds()
         models = [
             MLPClassifier((width,), learning_rate_init=lr, max_iter=200, early_stopping=True, random_state=seed).fit(
                 X_train, y_train
@@ -219,7 +220,7 @@ def mlp_rows(data, seed, widths=(4, 8, 16, 32, 64, 128)):
             for lr in RATES
         ]
         model = max(models, key=lambda model: model.score(X_val, y_val))
-        seconds = time.process_time() - start
+        seconds = cpu_seconds() - start
         yield f"width {width}", sum(kernel.size for kernel in model.coefs_), model.score(X_test, y_test), seconds
 
 

@@ -14,7 +14,6 @@ A fit that is already in FILE is not done again.
 import argparse
 import itertools
 import os
-import time
 from contextlib import nullcontext
 
 import pandas as pd
@@ -24,6 +23,7 @@ from sklearn.model_selection import train_test_split
 from growlattice import LatticeClassifier
 from growlattice.datasets import fetch_cifar10, fetch_mnist
 
+from . import cpu_seconds
 from .growth_draws import DRAWS, drawing
 
 PRICED = dict(breadth_pressure=2.0, depth_pressure=2.0, time_pressure=0.2)
@@ -61,10 +61,10 @@ def fitted_row(data, priced, bound, seed, method, n_epochs):
         image_size=IMAGE_SIZE[data],
         random_state=seed,
     )
-    began = time.process_time()
+    began = cpu_seconds()
     with drawing(draw) if draw in DRAWS else nullcontext():
         clf.fit(X_train, y_train)
-    seconds = time.process_time() - began
+    seconds = cpu_seconds() - began
     return {
         **dict(data=data, priced=priced, bound=" x ".join(map(str, bound)), seed=seed, method=method, epochs=n_epochs),
         **dict(seconds=seconds, train_macs=clf.train_macs_, accuracy=clf.score(X_test, y_test)),

@@ -102,8 +102,8 @@ class LatticeClassifier(ClassifierMixin, PruningMixin, HaltingMixin, BaseLattice
         or AVX512-BF16 it is faster too, above all with `compile`; see :ref:`speed`.
     compile : {"auto"} or bool, default="auto"
         Whether training, and predictions of many images, run through code that torch compiles for the lattice's form.
-        "auto" does so on a CPU where the work ahead is long enough for it to pay and a C++ compiler is there. Results
-        are equal to rounding. See :ref:`speed`.
+        "auto" does so on a CPU where the work ahead is long enough for it to pay and there are torch 2.10 or later and
+        a C++ compiler. Results are equal to rounding. See :ref:`speed`.
     n_threads : int, default=1
         Threads to compute with on the CPU. Another number rounds sums differently. So the result of a fit depends on
         this number, and not on the machine or on `n_jobs` of a search. Small lattices gain little from a second

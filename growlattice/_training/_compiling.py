@@ -22,23 +22,24 @@ SETTLED = 3  # epochs that a form has to last before it is compiled, unless trai
 PASSES = 3  # forward, and backward for twice as much
 FORMS = 64  # kept in a process
 BACKEND = "inductor"
+CONFIG = "torch._functorch.config"
 BOTH_PASSES = "force_non_lazy_backward_lowering"  # torch's option to compile the backward pass with the forward pass
 OPTIONS = {"compile_threads": 1}  # no pool of processes beside each worker of a search
-# Measured on Linux: convolutions are called from C++ instead of Python, and a pass is two files instead of some fifty.
+# Convolutions are called from C++ instead of Python, and a pass is two files instead of some fifty (docs/choices).
 OPTIONS_OF = {("linux", "cpu"): OPTIONS | {"cpp_wrapper": True, "cpp_wrapper_build_separate": True}}
 _FAILED = set()
 
 
 def compiles_both_passes():
     """Whether torch can compile the backward pass with the forward pass, so that it fails where that is caught."""
-    return hasattr(import_module("torch._functorch.config"), BOTH_PASSES)
+    return hasattr(import_module(CONFIG), BOTH_PASSES)
 
 
 @lru_cache
 def can_compile(device_type="cpu"):
-    """Whether torch compiles both passes at once and finds what that takes: Triton, or a C++ compiler and its headers.
+    """Whether torch compiles both passes at once, and there are Triton, or a C++ compiler and Python's headers.
 
-    Headers are Python's. Whether all of it works is seen when it is used.
+    This looks for them only; whether they work is seen when they are used.
     """
     if not compiles_both_passes():
         return False
@@ -134,9 +135,8 @@ def forward(lattice, images, conv_dtype=None, noise=0.0, generator=None, compile
     for tensor in (images, drawn):
         if tensor is not None:
             torch._dynamo.mark_dynamic(tensor, 0)
-    both_passes = {BOTH_PASSES: True} if compiles_both_passes() else {}
     try:
-        with torch._functorch.config.patch(both_passes):
+        with import_module(CONFIG).patch(BOTH_PASSES, True):  # it fails in torch 2.9, which has no such option
             return _compiled(form, place.device.type)(lattice, images, place.new_full((), noise), drawn, conv_dtype)
     except Exception as error:
         output = lattice.run(images, noise, drawn, conv_dtype)  # raises by itself what is not the compiler's fault

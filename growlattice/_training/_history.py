@@ -1,4 +1,4 @@
-"""The history of training: what skorch's holds of a lattice, a row for each epoch, and how it is read as a table."""
+"""Rows of skorch's history, one for each epoch of a lattice: what is written, what is checked, and their table."""
 
 import math
 

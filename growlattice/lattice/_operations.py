@@ -186,8 +186,8 @@ def convolve(images, kernel, bias):
 def convolve_together(images, kernels):
     """Convolve images with several kernels at once: one convolution is faster than several, but not its gradient.
 
-    The difference is largest where channels are odd in number, as after pruning. Compiled in bfloat16, the gradient is
-    faster as well.
+    The difference is largest where channels are odd in number, as after pruning. Compiled in bfloat16 on a CPU, the
+    gradient is faster as well.
 
     Parameters
     ----------

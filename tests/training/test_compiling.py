@@ -26,7 +26,9 @@ from growlattice.lattice import compact
 
 from ..lattices import make_lattice
 
-COMPILES = pytest.mark.skipif(not compiles_both_passes(), reason="this torch compiles no two passes at once")
+COMPILES = pytest.mark.skipif(
+    not compiles_both_passes(), reason="this torch cannot compile the backward pass with the forward pass"
+)
 SHAPE = (2, 5, 4)
 MASK = torch.tensor([[1, 1, 0], [0, 1, 1]], dtype=torch.bool)
 
@@ -178,6 +180,19 @@ def test_more_forms_than_torch_recompiles_are_each_compiled(compiled_forms):
     assert compiled_forms() == 4 and not _compiling._FAILED
 
 
+def test_a_torch_that_cannot_compile_both_passes_at_once_compiles_nothing(compiled_forms, monkeypatch):
+    """If it did, a backward pass that cannot be compiled would end a fit."""
+    monkeypatch.setattr(_compiling, "BOTH_PASSES", "what torch does not know")
+    can_compile.cache_clear()
+    lattice = lattice_of("full")
+    with pytest.warns(UserWarning, match="Not compiled.*what torch does not know"):
+        found = answer(lattice, True)
+    for one, other in zip(found, answer(lattice, False), strict=True):
+        assert torch.equal(one, other)
+    assert not can_compile() and compiled_forms() == 0
+    can_compile.cache_clear()
+
+
 def test_hooks_of_callbacks_are_called(compiled_forms):
     lattice, calls = lattice_of("full"), []
     lattice.register_forward_hook(lambda *_: calls.append(1))
@@ -190,10 +205,22 @@ def test_hooks_of_callbacks_are_called(compiled_forms):
 def test_the_real_compiler_gives_the_same(monkeypatch, tmp_path):
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     _compiling._compiled.cache_clear()
-    lattice = make_lattice(shape=SHAPE, n_layers=1, n_steps=1)
-    for found, expected in zip(*(answer(lattice, way, noise=0.1) for way in (True, False)), strict=True):
-        torch.testing.assert_close(found, expected)
+    for n, options, close in ((1, {}, {}), (2, dict(conv_dtype=torch.bfloat16), dict(rtol=0.02, atol=0.02))):
+        lattice = make_lattice(shape=SHAPE, n_layers=n, n_steps=n)
+        for found, expected in zip(*(answer(lattice, way, noise=0.1, **options) for way in (True, False)), strict=True):
+            torch.testing.assert_close(found, expected, **close)
     assert not _compiling._FAILED
+
+
+@pytest.mark.parametrize(
+    "platform, device, in_cpp", [("linux", "cpu", True), ("linux", "cuda", False), ("win32", "cpu", False)]
+)
+def test_code_is_called_from_cpp_where_that_was_measured(monkeypatch, platform, device, in_cpp):
+    given = {}
+    monkeypatch.setattr(_compiling.sys, "platform", platform)
+    monkeypatch.setattr(torch, "compile", lambda function, **options: given.update(options))
+    _compiling._compiled.__wrapped__("a form", device)
+    assert given["options"].get("cpp_wrapper", False) == in_cpp and given["options"]["compile_threads"] == 1
 
 
 # --- in fits ---
@@ -204,6 +231,7 @@ def make_tiny(make_small):
     return partial(make_small, max_channels=2, max_layers=1, max_steps=2)
 
 
+@COMPILES
 def test_a_compiled_fit_is_the_eager_one_to_rounding(compiled_forms, small, make_tiny):
     one, other = (make_tiny(precision="float64", compile=way).fit(*small) for way in (True, False))
     assert compiled_forms() == 1
@@ -218,6 +246,7 @@ def test_auto_leaves_small_fits_alone(compiled_forms, small, make_tiny):
     assert compiled_forms() == 0 and not clf.history_["compiled"].any()
 
 
+@COMPILES
 def test_verbose_and_the_history_say_that_code_is_compiled(compiled_forms, small, make_tiny, capsys):
     clf = make_tiny(compile=True, verbose=1).fit(*small)
     assert capsys.readouterr().out.count("compiling") == 1 and clf.history_["compiled"].all()
@@ -225,6 +254,7 @@ def test_verbose_and_the_history_say_that_code_is_compiled(compiled_forms, small
     assert "compil" not in capsys.readouterr().out
 
 
+@COMPILES
 def test_a_fit_compiles_what_lasts(compiled_forms, small, make_small, compacting, monkeypatch):
     """And a resumed one does in the same epochs: those before are all that decides."""
     ways, decide = [], _net.LatticeNet.is_compiled
@@ -243,6 +273,7 @@ def test_a_fit_compiles_what_lasts(compiled_forms, small, make_small, compacting
     assert list(compiled) == expected and compiled[0] and compiled[-1] and not all(compiled)
 
 
+@COMPILES
 def test_an_interrupted_fit_goes_on_to_the_same_result(compiled_forms, small, make_tiny, tmp_path):
     class Stop(RuntimeError):
         pass
@@ -264,6 +295,7 @@ def test_an_interrupted_fit_goes_on_to_the_same_result(compiled_forms, small, ma
     assert np.array_equal(complete.predict_proba(small[0]), resumed.predict_proba(small[0]))
 
 
+@COMPILES
 def test_pickles_and_copies_hold_nothing_compiled(compiled_forms, small, make_tiny):
     clf = make_tiny(compile=True, max_epochs=6).fit(*small)
     for again in (pickle.loads(pickle.dumps(clf)), copy.deepcopy(clf), pickle.loads(pickle.dumps(clf.net_))):
