@@ -16,7 +16,7 @@ from types import FunctionType
 
 import torch
 
-# Compiling takes 40 s and then saves three tenths of the time in float32 (docs/choices): what it takes to break even.
+# Compiling takes 40 s and then saves a quarter of the time in float32 (docs/choices): what it takes to break even.
 WORTH = 3e12  # multiply-accumulates, forward and backward, ahead of what is compiled
 SETTLED = 3  # epochs that a form has to last before it is compiled, unless training begins with it
 PASSES = 3  # forward, and backward for twice as much
