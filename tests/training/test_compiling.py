@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from torch._dynamo.backends.common import aot_autograd
-from torch._inductor import config as inductor_config
 
 from growlattice._storage import _key
 from growlattice._training import _compiling, _net
@@ -205,7 +204,6 @@ def test_hooks_of_callbacks_are_called(compiled_forms):
 @pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning", "ignore::DeprecationWarning")
 def test_the_real_compiler_gives_the_same(monkeypatch, tmp_path):
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(inductor_config.cpp, "vec_isa_ok", True)  # no programs that try instructions, for 15 s
     _compiling._compiled.cache_clear()
     for n, options, close in ((1, {}, {}), (2, dict(conv_dtype=torch.bfloat16), dict(rtol=0.02, atol=0.02))):
         lattice = make_lattice(shape=SHAPE, n_layers=n, n_steps=n)
