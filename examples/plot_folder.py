@@ -77,7 +77,7 @@ for path, probability in zip(test[:3], clf.predict_proba(test[:3]), strict=True)
 # Easy and hard ones
 # ------------------
 #
-# These cut-outs take the least and the most time. To draw them, we resize them as
+# These cut-outs take the least and the most time. To draw them, we resize them much as
 # ``fit`` does.
 
 pixels = np.array([np.asarray(Image.open(path).resize((16, 16))) for path in test])

@@ -11,7 +11,7 @@ answer is sure enough.
 # A threshold that keeps 98 % of the accuracy
 # -------------------------------------------
 #
-# A small price for time makes early answers good. ``compact_every=None`` keeps all
+# A price for time makes early answers good. ``compact_every=None`` keeps all
 # steps in training. ``halt`` chooses the threshold on images that the lattice was not
 # trained on, and we try it on others.
 
@@ -32,7 +32,7 @@ X_halt, X_test, y_halt, y_test = train_test_split(X, y, test_size=0.5, random_st
 clf = LatticeClassifier(
     max_layers=2,
     max_steps=6,
-    time_pressure=0.05,
+    time_pressure=0.2,
     compact_every=None,
     max_epochs=15,
     random_state=0,

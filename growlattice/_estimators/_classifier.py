@@ -145,11 +145,12 @@ class LatticeClassifier(ClassifierMixin, PruningMixin, HaltingMixin, BaseLattice
     lattice_ : Lattice
         The fitted torch module.
     history_ : DataFrame
-        A row for each epoch: means over the training images, while training, of `accuracy`, `train_loss`, the costs
-        `error` and `time`, and `time_used` in steps; the costs `breadth` and `depth` at its end; `macs_per_image`, the
-        multiply-accumulates of one image, forward, and `train_macs`, those of all images, forward and backward;
-        whether it was without prices, `relaxing`, and ran through compiled code, `compiled`; `valid_error` and
-        `valid_accuracy` after it, if `fit` was given images for that; and seconds, `dur`. `train_loss` holds the
+        A row for each `epoch`. Its form when it began: `channels` of all layers together, `layers`, `steps`, and
+        `macs_per_image`, the multiply-accumulates of one image, forward. Means over the training images, while
+        training, of `accuracy`, `train_loss`, the costs `error`, `time` and `extra_costs`, and `time_used` in steps; the
+        costs `breadth` and `depth` at its end. `train_macs`, the multiply-accumulates of all images, forward and
+        backward; whether it was without prices, `relaxing`, and ran through compiled code, `compiled`; `valid_error`
+        and `valid_accuracy` after it, if `fit` was given images for that; and seconds, `dur`. `train_loss` holds the
         annealed prices, so it may rise while they do.
     growth_ : DataFrame
         A row for each thing that was added after an `epoch`, if `grow_from` is given: the `resource`, "channels" (then

@@ -148,12 +148,13 @@ class LatticeRegressor(MultiOutputMixin, RegressorMixin, PruningMixin, HaltingMi
     lattice_ : Lattice
         The fitted torch module.
     history_ : DataFrame
-        A row for each epoch: means over the training images, while training, of `r2`, `train_loss`, the costs
-        `error` and `time`, and `time_used` in steps; the costs `breadth` and `depth` at its end; `macs_per_image`, the
-        multiply-accumulates of one image, forward, and `train_macs`, those of all images, forward and backward;
-        whether it was without prices, `relaxing`, and ran through compiled code, `compiled`; `valid_error` and
-        `valid_r2` after it, if `fit` was given images for that; and seconds, `dur`. `train_loss` holds the annealed
-        prices, so it may rise while they do.
+        A row for each `epoch`. Its form when it began: `channels` of all layers together, `layers`, `steps`, and
+        `macs_per_image`, the multiply-accumulates of one image, forward. Means over the training images, while
+        training, of `r2`, `train_loss`, the costs `error`, `time` and `extra_costs`, and `time_used` in steps; the
+        costs `breadth` and `depth` at its end. `train_macs`, the multiply-accumulates of all images, forward and
+        backward; whether it was without prices, `relaxing`, and ran through compiled code, `compiled`; `valid_error`
+        and `valid_r2` after it, if `fit` was given images for that; and seconds, `dur`. `train_loss` holds the
+        annealed prices, so it may rise while they do.
     growth_ : DataFrame
         A row for each thing that was added after an `epoch`, if `grow_from` is given: the `resource`, "channels" (then
         of a `layer`, counted from 1), "layers" or "steps"; its size `before` and `after`; the `statistic` that decided
