@@ -24,10 +24,11 @@ from .._training._device import cpu_threads, gpu_memory, warn_of_slow_precision
 from .._training._expressivity import draw_by_gain, expressivity
 from .._training._growth import as_line, draw_fresh, first_form, grow_net
 from .._training._history import check_finite
+from .._training._images import as_size
 from .._training._inference import measure
 from .._training._input_form import InputForm
 from .._training._net import seeded_generator
-from .._training._training_set import pixel_statistics
+from .._training._training_set import pixel_statistics, warn_of_far_pixels
 from .._version import DOCUMENTATION
 from ..lattice import Lattice
 from ..lattice._costs import REFERENCE_STEPS
@@ -108,7 +109,7 @@ class BaseLatticeEstimator(CallbackSupportMixin, FittedLattice):
             else:
                 self.net_ = self._net_of(self._trained(lattice=copy.deepcopy(self.lattice_)))
             self._check_monitors(validated=False)
-            data, done = self._upload(data), len(self.net_.history)
+            data, done = self._upload(data), sum(not row["relaxing"] for row in self.net_.history)
             self._train(data, None, range(done, done + 1), max(self.max_epochs, 1), decay=False, trim_steps=False)
             self._describe(data)
         return self
@@ -208,16 +209,15 @@ class BaseLatticeEstimator(CallbackSupportMixin, FittedLattice):
         self._check_monitors(validation is not None)
         n_images, data, validation = len(data), self._upload(data), validation and self._upload(validation)
         checkpoints = None if deciding_callbacks(self.callbacks) else entry
-        train = partial(self._train, data, validation, epoch_context=epoch_context, checkpoints=checkpoints)
+        train = partial(self._train, data, validation, epoch_context=epoch_context)
         done = len(self.net_.history)
-        completed = train(range(done, self.max_epochs), self.max_epochs)
-        if completed and done <= self.max_epochs:
+        completed = train(range(done, self.max_epochs), self.max_epochs, checkpoints=checkpoints)
+        if done <= self.max_epochs:
             self._cut_after_training(data)
             self.net_.initialize_optimizer()
-        if completed:
-            completed = train(
-                range(max(done - self.max_epochs, 0), self.relax_epochs), self.relax_epochs, relaxing=True
-            )
+        relaxing = range(max(done - self.max_epochs, 0), self.relax_epochs)
+        checkpoints = checkpoints if completed else None  # which tell by the number of epochs what was relaxing
+        completed &= train(relaxing, self.relax_epochs, relaxing=True, checkpoints=checkpoints)
         self._describe(data)
         self.net_.initialize_optimizer()  # a fit leaves no moments behind, be it trained or read
         if entry is not None and completed:
@@ -315,7 +315,10 @@ class BaseLatticeEstimator(CallbackSupportMixin, FittedLattice):
         if X_val is None or y_val is None:
             given, missing = ("X_val", "y_val") if y_val is None else ("y_val", "X_val")
             raise ValueError(f"{given} is given, but {missing} is not. Give both or neither.")
-        return self._training_set(X_val, y_val, None, learn=False)
+        try:
+            return self._training_set(X_val, y_val, None, learn=False)
+        except ValueError as error:
+            raise ValueError(f"X_val and y_val do not fit: {error}") from error
 
     def _checked_y(self, y):
         if y is None:
@@ -341,8 +344,12 @@ class BaseLatticeEstimator(CallbackSupportMixin, FittedLattice):
 
     def _check_form_of(self, lattice):
         """Raise a ValueError if a lattice to go on from is of another form than the parameters ask for."""
-        asked = self._lattice_config()
-        others = {name: value for name, value in lattice.config.items() if value != asked[name]}
+        asked, had, form = self._lattice_config(), dict(lattice.config), self.input_form_
+        asked["image_size"], had["image_size"] = as_size(self.image_size), form.image_size
+        if self.image_shape is not None:
+            asked["image_shape"] = tuple(map(int, self.image_shape))
+            had["image_shape"] = form.declared_shape or form.input_shape
+        others = {name: value for name, value in had.items() if value != asked[name]}
         if others:
             raise ValueError(
                 f"warm_start goes on from a lattice with {others}, but the parameters ask for "
@@ -355,6 +362,8 @@ class BaseLatticeEstimator(CallbackSupportMixin, FittedLattice):
         form = {} if self.grow_from is None else first_form(config, self.grow_from)
         lattice = Lattice(**config, **form, generator=seeded_generator(seed))
         mean, std = pixel_statistics(data.images, data.sample_weight)
+        if self.precision != "float64":
+            warn_of_far_pixels(mean, std)
         lattice.pixel_mean += torch.from_numpy(mean)[:, None, None]
         lattice.pixel_std *= torch.from_numpy(std)[:, None, None]
         return lattice

@@ -147,8 +147,8 @@ class LatticeClassifier(ClassifierMixin, PruningMixin, HaltingMixin, BaseLattice
     history_ : DataFrame
         A row for each `epoch`. Its form when it began: `channels` of all layers together, `layers`, `steps`, and
         `macs_per_image`, the multiply-accumulates of one image, forward. Means over the training images, while
-        training, of `accuracy`, `train_loss`, the costs `error`, `time` and `extra_costs`, and `time_used` in steps; the
-        costs `breadth` and `depth` at its end. `train_macs`, the multiply-accumulates of all images, forward and
+        training, of `accuracy`, `train_loss`, the costs `error`, `time` and `extra_costs`, and `time_used` in steps;
+        the costs `breadth` and `depth` at its end. `train_macs`, the multiply-accumulates of all images, forward and
         backward; whether it was without prices, `relaxing`, and ran through compiled code, `compiled`; `valid_error`
         and `valid_accuracy` after it, if `fit` was given images for that; and seconds, `dur`. `train_loss` holds the
         annealed prices, so it may rise while they do.
@@ -302,7 +302,7 @@ class LatticeClassifier(ClassifierMixin, PruningMixin, HaltingMixin, BaseLattice
         Parameters
         ----------
         X, y, sample_weight
-            As in `fit`.
+            As in `fit`. Weights, also those of classes, are relative to others of the same call.
         classes : array-like of shape (n_classes,), default=None
             All labels that will ever come, needed in the first call if its y does not hold them all.
 
@@ -388,7 +388,7 @@ class LatticeClassifier(ClassifierMixin, PruningMixin, HaltingMixin, BaseLattice
         y = column_or_1d(y, warn=True)
         assert_all_finite(y, input_name="y")
         check_classification_targets(y)
-        return y
+        return y.astype(np.float64) if y.dtype.kind == "f" and y.dtype.itemsize > 8 else y  # files hold no others
 
     def _target_set(self, images, y, weights, learn, classes=None):
         """The training set with indices of labels into `classes_`, which are learned or checked."""

@@ -286,7 +286,7 @@ class FittedLattice(BaseEstimator):
         if list(left.index) == ["before"]:  # prune did not write it
             del self.resources_
         else:
-            self.resources_ = left
+            self.resources_ = left.dropna(axis=1, how="all")  # without the score of halting, if prune had another
 
     def _images(self, X):
         """X as images of the form that was learned."""

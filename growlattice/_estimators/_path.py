@@ -12,7 +12,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.parallel import Parallel, delayed
 
 from ._base import BaseLatticeEstimator
-from ._parameters import PRESSURES, is_pressure
+from ._parameters import PRESSURES, check_parameters, is_pressure
 
 # What they find is measured: docs/benchmarks.
 PATH_PRESSURES = (10.0,)
@@ -111,11 +111,13 @@ def pressure_path(
         raise ValueError("y holds one value, so no size is better than another. Give at least two.")
     if X_val is None or y_val is None:
         raise ValueError("X_val and y_val are missing. Give images that are not in X, to measure accuracy on.")
-    seed = estimator.random_state
-    seed = int(seed) if isinstance(seed, Integral) else int(check_random_state(seed).randint(2**31 - 1))
-    start = clone(estimator).set_params(random_state=seed, warm_start=False, keep=None, relax_epochs=0)
+    start = clone(estimator).set_params(warm_start=False, keep=None, relax_epochs=0)
     if memory is not None:
         start.set_params(memory=memory)
+    check_parameters(start)
+    seed = estimator.random_state
+    seed = int(seed) if isinstance(seed, Integral) else int(check_random_state(seed).randint(2**31 - 1))
+    start.set_params(random_state=seed)
     validation = X_val, y_val
     report = partial(print, flush=True) if verbose else _silent
     at_prices = list(_along(start, prices, X, y, validation, step_epochs, report))

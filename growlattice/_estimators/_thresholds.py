@@ -156,10 +156,16 @@ def lowest_threshold(confidence, value, thresholds, *, keep, chance, least=0.0, 
 
 def _too_few(gain, lowest, keep, guarantee):
     needed = images_needed(gain, lowest, guarantee)
+    kept = f"with a confidence of {guarantee}, that keep={keep} of the score above chance is kept"
+    if needed == np.inf and keep < 1:
+        return (
+            f"No number of images like these can guarantee, {kept}: even if none stops early, their scores are not "
+            "above that of a guess on average. Train the lattice further, or halt without confidence."
+        )
     remedy = f"about {needed:,} like them, or more" if needed < np.inf else "a keep below 1"
     return (
-        f"{len(gain)} images are too few to guarantee, with a confidence of {guarantee}, that keep={keep} of the "
-        f"score above chance is kept, even if none stopped early. Give {remedy}, or a lower keep or confidence."
+        f"{len(gain)} images are too few to guarantee, {kept}, even if none stopped early. Give {remedy}, or a lower "
+        "keep or confidence."
     )
 
 

@@ -16,6 +16,7 @@ CHANNELS = (1, 3, 4)
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 SMALLEST_SQUARE = 8
 IMAGES_AT_ONCE = 1024
+LARGEST = np.finfo(np.float32).max
 
 
 def is_image_list(X):
@@ -189,7 +190,12 @@ def as_pixels(images):
     if dtype != np.uint8:
         plain = dtype.kind in "biuf" and dtype.itemsize <= 8
         dtype = np.promote_types(dtype, np.float32) if plain else np.float64
-    return images.astype(np.dtype(dtype).newbyteorder("="), copy=False)
+    pixels = images.astype(np.dtype(dtype).newbyteorder("="), copy=False)
+    if dtype == np.float64 and pixels.size and max(pixels.max(), -pixels.min()) > LARGEST:
+        raise ValueError(
+            f"X holds numbers from {pixels.min():g} to {pixels.max():g}, which single precision cannot hold. Scale X."
+        )
+    return pixels
 
 
 def as_size(image_size):

@@ -1,6 +1,7 @@
 """What a lattice is trained on: images, targets, and weights."""
 
 import math
+import warnings
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -13,6 +14,7 @@ from ._device import upload
 SMALL = 1000  # images, weights counted, up to which a sample weight of 2 is exactly the image twice
 BYTES_AT_ONCE = 2**23  # of images as floats of 64 bits; more would leave the caches
 LEVELS = 256  # of a byte
+FAR = 1e4  # standard deviations from 0, where neighbours in single precision are a thousandth of one apart
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,24 @@ def pixel_statistics(images, sample_weight):
         centre = mean[:, None, None]
         std = np.sqrt(_weighted_sum(images, sample_weight, lambda pixels: (pixels - centre) ** 2) / n_pixels)
     return mean, np.where(std > 1e-12 * np.abs(mean), std, 1.0)  # the mean of equal numbers is rounded
+
+
+def warn_of_far_pixels(mean, std):
+    """Warn if single precision tells values of an input channel apart no better than to a thousandth of their spread.
+
+    Parameters
+    ----------
+    mean, std : ndarray of shape (n_channels,)
+        As from :func:`pixel_statistics`.
+    """
+    far = (np.abs(mean) > FAR * std) & (std != 1)  # 1 is given for a constant, in which nothing is lost
+    if far.any():
+        warnings.warn(
+            f"{far.sum()} of {len(far)} features or image channels of X lie so far from 0, beside their spread, that "
+            f"single precision hardly tells their values apart (mean {mean[far][0]:g}, standard deviation "
+            f"{std[far][0]:g}). Subtract the mean from X, as StandardScaler does, or give precision='float64'.",
+            stacklevel=2,
+        )
 
 
 def _weigh_classes(images, labels, sample_weight, classes, class_weight):

@@ -222,7 +222,7 @@ def unreachable(lattice, runs, layer, ridge=1e-6):
         moment = products = 0.0
         for x, y in _readings(lattice, runs, name, written):
             moment, products, wanted = moment + x.T @ x, products + x.T @ y, wanted + float(y.square().sum())
-        if torch.is_tensor(moment):
+        if torch.is_tensor(moment) and moment.any():  # silence brings nothing
             damped = moment + ridge * moment.diagonal().mean() * torch.eye(len(moment)).to(moment)
             brought += float((products * torch.linalg.solve(damped, products)).sum())
     return max(1 - brought / wanted, 0.0) if wanted else 0.0

@@ -58,7 +58,7 @@ class LatticeWeights(nn.Module):
         mask = torch.ones(n_layers, n_channels, dtype=torch.bool, device="cpu") if mask is None else mask
         self._make_modules(mask.tolist(), steps_left or n_steps, inputs_left or n_channels)
         if generator is not None:
-            self.to_empty(device="cpu")
+            self.to_empty(device="cpu").float()  # whatever the default precision: a seed draws the same weights
             self._initialize(generator)
             self._finish_modules()
 

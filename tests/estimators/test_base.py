@@ -240,6 +240,8 @@ def test_class_weights_may_name_a_class_that_a_part_lacks(small, make_small):
         (dict(max_steps=2), "'n_steps': 3.*'n_steps': 2"),
         (dict(kernel_size=5), "'kernel_size': 3.*'kernel_size': 5"),
         (dict(downsample=2), r"'downsample': \(1, 1\).*'downsample': \(2, 2\)"),
+        (dict(image_size=4), r"'image_size': None.*'image_size': \(4, 4\)"),
+        (dict(image_shape=(64, 1, 1)), r"'image_shape': \(1, 8, 8\).*'image_shape': \(64, 1, 1\)"),
     ],
 )
 def test_warm_start_refuses_another_form_and_keeps_the_lattice(small, make_small, change, words):
@@ -251,6 +253,13 @@ def test_warm_start_refuses_another_form_and_keeps_the_lattice(small, make_small
         clf.fit(X, y)
     assert clf.lattice_ is lattice and np.array_equal(clf.predict_proba(X), before)
     clf.set_params(warm_start=False).fit(X, y)
+
+
+def test_relaxing_between_calls_of_partial_fit_does_not_raise_prices(small, make_small):
+    X, y = small
+    plain, relaxed = (make_small(max_epochs=10, time_pressure=1.0).partial_fit(X, y) for _ in range(2))
+    relaxed.relax(X, y, epochs=9)
+    assert plain.partial_fit(X, y).net_.ramp_ == relaxed.partial_fit(X, y).net_.ramp_ < 0.2
 
 
 # --- images to measure it on ---
@@ -278,7 +287,7 @@ def test_one_of_the_two_is_an_error(small, make_small):
             clf.fit(X, y, **{given: {"X_val": X, "y_val": y}[given]})
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         clf.fit(X, y, X_val=X, y_val=y[1:])
-    with pytest.raises(ValueError, match="y holds the classes"):
+    with pytest.raises(ValueError, match="X_val and y_val do not fit: y holds the classes"):
         clf.fit(X, y, X_val=X, y_val=y + 1)
     with pytest.raises(ValueError, match="63 features"):
         clf.fit(X, y, X_val=X[:, 1:], y_val=y)
@@ -344,6 +353,16 @@ def test_training_data_are_uploaded_once(small, make_small, monkeypatch):
     assert uploads[1:] == [120, 30]
     clf.prune(X, y, keep=0.9)
     assert uploads[3:] == [120]
+
+
+def test_a_default_precision_of_the_users_changes_nothing(small, make_small):
+    expected = make_small(max_epochs=1).fit(*small).predict_proba(small[0])
+    try:
+        torch.set_default_dtype(torch.float64)
+        found = make_small(max_epochs=1).fit(*small).predict_proba(small[0])
+    finally:
+        torch.set_default_dtype(torch.float32)
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_a_default_device_of_the_users_changes_nothing(small, make_small, tmp_path):

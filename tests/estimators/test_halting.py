@@ -2,6 +2,7 @@ import copy
 import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
@@ -214,6 +215,15 @@ def test_resources_have_a_row_for_it(halted):
     assert table.loc["halted", ["steps", "macs", "accuracy"]].tolist() == pytest.approx(
         [halted.halting_[name] for name in ("mean_steps", "macs", "accuracy")]
     )
+
+
+def test_resources_are_again_as_pruning_with_another_score_left_them(fitted, digits):
+    X, y = digits[1], digits[3]
+    clf = copy.deepcopy(fitted).prune(X, y, keep=0.9, scoring="balanced_accuracy")
+    before = clf.resources_
+    clf.halt(X, y, keep=0.9)
+    assert "accuracy" in clf.resources_
+    pd.testing.assert_frame_equal(clf.halt(None).resources_, before)
 
 
 def test_it_works_in_a_pipeline(fitted, digits):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from sklearn.model_selection import GridSearchCV, PredefinedSplit
 
-from growlattice import pressure_path
+from growlattice import LatticeClassifier, pressure_path
 from growlattice._training._net import LatticeNet
 
 SHORT = dict(pressures=[3.0, 30.0], keeps=[0.9, 0.5], step_epochs=1, relax_epochs=2)
@@ -139,6 +139,7 @@ def test_the_estimator_given_stays_as_it_is(task, make_small):
         (dict(X_val=None), "X_val and y_val are missing"),
         (dict(y_val=None), "X_val and y_val are missing"),
         (dict(y=np.zeros(90)), "y holds one value"),
+        (dict(estimator=LatticeClassifier(), memory="folder"), "memory needs a random_state"),
     ],
 )
 def test_bad_input_is_refused_before_anything_is_trained(task, make_small, arguments, message, trained):

@@ -139,6 +139,29 @@ def test_stopping_early_ends_the_phase_and_not_the_other(small, make):
     assert 2 <= (~clf.history_["relaxing"]).sum() < 9 and 2 <= clf.history_["relaxing"].sum() < 9
 
 
+def test_a_scikit_learn_callback_too_ends_the_phase_and_not_the_other(small, make, tmp_path):
+    monitor = Stopping()
+    clf = make(max_epochs=9, relax_epochs=3, memory=tmp_path, checkpoint_seconds=0).set_callbacks(monitor).fit(*small)
+    assert clf.history_["relaxing"].tolist() == [False] * 4 + [True]
+    assert clf.macs_per_image_ == clf.resources_.loc["after", "macs"] < clf.resources_.loc["before", "macs"]
+    assert not list(tmp_path.iterdir())
+
+
+class Stopping:
+    """A callback of scikit-learn's that asks for an end from the fourth epoch on."""
+
+    n_epochs = 0
+
+    def setup(self, estimator, context):
+        pass
+
+    on_fit_task_begin = teardown = setup
+
+    def on_fit_task_end(self, estimator, context):
+        self.n_epochs += context.task_name == "epoch"
+        return context.task_name == "epoch" and self.n_epochs >= 4
+
+
 def test_relaxing_that_fails_leaves_the_lattice_as_it_was(small, make, monkeypatch):
     X, y = small
     clf = make(relax_epochs=0).fit(X, y)

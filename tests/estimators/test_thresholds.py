@@ -170,6 +170,12 @@ def test_a_guarantee_holds_as_often_as_it_says():
     assert binom.sf(broken[None] - 1, 100, 0.05) < 0.001
 
 
+def test_where_no_number_of_images_can_guarantee_anything_the_error_says_so():
+    right, confidence = np.zeros((40, 2)), np.full((40, 2), 0.5)
+    with pytest.raises(ValueError, match="No number of images like these can guarantee, .* not above that of a guess"):
+        lowest_threshold(confidence, right, probability_thresholds(10), keep=0.9, chance=0.1, guarantee=0.95)
+
+
 def test_too_few_images_for_a_guarantee_are_an_error_that_says_how_many():
     confidence, right = random_answers(40)
     with pytest.raises(ValueError, match=r"40 images are too few to guarantee, .* keep=0.98 .* Give about [\d,]+ like"):

@@ -112,6 +112,17 @@ def test_what_weights_could_bring_about_is_reachable():
     assert unreachable(lattice, [one], len(lattice.bottom_up), ridge=1e-12) < 0.5
 
 
+def test_a_top_layer_that_is_silent_leaves_to_its_readers_what_they_read_besides():
+    lattice = small_lattice()
+    with torch.no_grad():
+        lattice.bottom_up[2].weight.zero_()
+        lattice.bottom_up[2].bias.fill_(-1.0)
+        lattice.lateral[2].weight.zero_()
+    run = trace(lattice, some_images(lattice), loss_of)
+    assert not any(active[2].any() for active in run.active)
+    assert 0 < unreachable(lattice, [run], 2) < 1
+
+
 def test_the_trace_leaves_the_lattice_as_it_is():
     lattice = small_lattice()
     images = some_images(lattice)

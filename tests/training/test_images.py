@@ -138,6 +138,12 @@ def test_a_damaged_file_is_named(picture_files, length):
         read_images(picture_files)
 
 
+def test_numbers_beyond_single_precision_are_refused():
+    as_pixels(np.full((1, 1, 2, 2), 3e38))
+    with pytest.raises(ValueError, match="X holds numbers from -1e[+]39 to -1e[+]39, which single precision cannot"):
+        as_pixels(np.full((1, 1, 2, 2), -1e39))
+
+
 def test_resize_averages_what_it_shrinks():
     """Antialiasing: a checkerboard shrinks to its mean, while plain sampling would keep blacks and whites."""
     board = (np.indices((16, 16)).sum(axis=0) % 2 * 200).astype(np.uint8)[None, None]

@@ -1,9 +1,17 @@
+import warnings
+
 import numpy as np
 import pytest
 import torch
 
 from growlattice._training import _training_set
-from growlattice._training._training_set import TrainingSet, make_training_set, pixel_statistics, repeat_in_order
+from growlattice._training._training_set import (
+    TrainingSet,
+    make_training_set,
+    pixel_statistics,
+    repeat_in_order,
+    warn_of_far_pixels,
+)
 
 
 def test_statistics_equal_those_of_repeated_images(monkeypatch):
@@ -22,6 +30,18 @@ def test_a_constant_channel_is_not_divided_by_its_deviation(value):
     images = np.random.RandomState(0).rand(7, 2, 3, 3)
     images[:, 1] = value
     assert pixel_statistics(images, None)[1][1] == 1.0
+
+
+def test_values_far_from_zero_draw_a_warning_where_single_precision_loses_them():
+    x = np.random.RandomState(0).randn(200, 3, 1, 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_of_far_pixels(*pixel_statistics(x + 1000, None))
+        warn_of_far_pixels(*pixel_statistics(np.full_like(x, 1e9), None))
+    x[:, 1] += 1e8
+    assert np.ptp(x[:, 1].astype(np.float32)) in (0, 8, 16)  # two or three values are left
+    with pytest.warns(UserWarning, match="1 of 3 features .* StandardScaler"):
+        warn_of_far_pixels(*pixel_statistics(x, None))
 
 
 def test_bytes_do_not_overflow():
