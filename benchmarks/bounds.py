@@ -1,15 +1,17 @@
 """What is left of a lattice under the same prices, whatever its bound: channels, layers, steps and accuracy.
 
     python -m benchmarks.bounds [--out FILE] [--rst FILE] [--data digits mnist] [--seeds 3] [--prices 2 5 12]
-                                [--jobs 2]
+                                [--bounds 16,4,4 32,4,4] [--jobs 2]
 
 For each data set, price and seed, a lattice of each bound (channels x layers x steps) is trained under the same prices
 of breadth and depth, with a time pressure of 0.2. Channels left by layer after training, without pruning; the spread
-is over seeds. MNIST is 1,000 images at 14x14, tested on 4,000 others; digits are split 75 to 25.
+is over seeds. MNIST is 1,000 images at 14x14, tested on 4,000 others; digits are split 75 to 25. A fit that is already
+in FILE is not done again.
 """
 
 import argparse
 import itertools
+import os
 from pathlib import Path
 
 import pandas as pd
@@ -24,6 +26,11 @@ from . import cpu_seconds
 
 BOUNDS = ((16, 4, 4), (32, 4, 4), (16, 6, 4), (32, 6, 6))
 EPOCHS = {"digits": 30, "mnist": 30}
+CASE = ["data", "price", "bound", "seed"]
+
+
+def as_text(bound):
+    return " x ".join(map(str, bound))
 
 
 def read(data):
@@ -54,7 +61,7 @@ def row(data, bound, price, seed, n_epochs=None):
     return {
         "data": data,
         "price": price,
-        "bound": " x ".join(map(str, bound)),
+        "bound": as_text(bound),
         "seed": seed,
         **{f"layer {layer + 1}": int(left[layer]) if layer < n_layers else 0 for layer in range(6)},
         "steps": clf.lattice_.steps_left,
@@ -66,8 +73,10 @@ def row(data, bound, price, seed, n_epochs=None):
 
 def measure(data=("digits", "mnist"), prices=(2, 5, 12), n_seeds=3, bounds=BOUNDS, n_epochs=None, out=None, n_jobs=1):
     """A row for each fit."""
-    rows = []
+    rows = pd.read_csv(out).to_dict("records") if out and os.path.exists(out) else []
+    done = {tuple(row[name] for name in CASE) for row in rows}
     cases = itertools.product(data, prices, bounds, range(n_seeds))
+    cases = [case for case in cases if (*case[:2], as_text(case[2]), case[3]) not in done]
     fits = (delayed(row)(name, bound, price, seed, n_epochs) for name, price, bound, seed in cases)
     for found in Parallel(n_jobs, return_as="generator")(fits):
         rows.append(found)
@@ -108,10 +117,11 @@ def main():
     parser.add_argument("--rst", help="a file for the table of the documentation")
     parser.add_argument("--data", nargs="+", default=["digits", "mnist"])
     parser.add_argument("--prices", nargs="+", type=float, default=[2, 5, 12])
+    parser.add_argument("--bounds", nargs="+", default=BOUNDS, type=lambda text: tuple(map(int, text.split(","))))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=1, help="fits at a time")
     args = parser.parse_args()
-    rows = measure(args.data, args.prices, args.seeds, out=args.out, n_jobs=args.jobs)
+    rows = measure(args.data, args.prices, args.seeds, args.bounds, out=args.out, n_jobs=args.jobs)
     print(summarize(rows).to_string(index=False, float_format="{:.3g}".format))
     if args.rst:
         Path(args.rst).write_text(as_rst(rows))

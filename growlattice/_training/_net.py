@@ -23,7 +23,7 @@ from ._compiling import PASSES, epoch_work, forward, is_worth_compiling
 from ._device import PRECISIONS, choose_precision
 from ._history import check_finite, record_compiled, record_numbers, record_size
 from ._inference import measure
-from ._schedule import cosine_decay, ramp, rate_share, warm_up
+from ._schedule import cosine_decay, full_rate, ramp, rate_share
 
 OF_AN_EPOCH = "sums_", "tail_weights_", "score_norms_", "last_step_weight_"
 
@@ -305,7 +305,8 @@ class LatticeNet(NeuralNet):
     def _set_progress(self, progress, decay):
         self.ramp_ = ramp(progress, *self.annealing)
         if not self._has_scheduler:
-            self.full_lr_ = self.lr * warm_up(self.rate_share_, progress)
+            priced = self.ramp_ if "breadth" in self.prices_ or "depth" in self.prices_ else 0.0
+            self.full_lr_ = self.lr * full_rate(self.rate_share_, progress, priced)
             falling = max(progress - self.flat_share_, 0.0) / (1 - self.flat_share_)
             self._set_lr(self.full_lr_ * (cosine_decay(falling) if decay else 1.0))
 

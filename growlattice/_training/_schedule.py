@@ -62,12 +62,26 @@ def rate_share(channels, n_steps, kernel_size=REFERENCE_KERNEL):
     return min(1 / (breadth * pixels * depth_and_time**RATE_POWER), MOST_RATE)
 
 
-def warm_up(share, progress):
-    """The learning rate in units of `lr` before it decays: the higher one of a small lattice comes over a tenth of all.
+def full_rate(share, progress, priced=0.0):
+    """The learning rate in units of `lr` before it decays.
+
+    The higher one of a small lattice comes over the first tenth of training. The lower one of a large lattice rises to
+    `lr` as channels and layers come to cost something: they go as fast as the rate lets them, and what is left must not
+    depend on how many there were.
+
+    Parameters
+    ----------
+    share : float
+        As from :func:`rate_share`.
+    progress : float
+    priced : float, default=0.0
+        Share of their full price that channels and layers have by now.
 
     Examples
     --------
-    >>> [round(warm_up(16.0, progress), 9) for progress in (0.0, 0.05, 0.5)]
+    >>> [round(full_rate(16.0, progress), 9) for progress in (0.0, 0.05, 0.5)]
     [1.0, 4.0, 16.0]
+    >>> [round(full_rate(0.25, 0.3, priced), 9) for priced in (0.0, 0.5, 1.0)]
+    [0.25, 0.5, 1.0]
     """
-    return share ** min(progress / WARM_UP, 1.0) if share > 1 else share
+    return share ** (min(progress / WARM_UP, 1.0) if share > 1 else 1.0 - priced)

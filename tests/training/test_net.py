@@ -14,7 +14,7 @@ from growlattice._training._batches import Batches
 from growlattice._training._history import history_rows
 from growlattice._training._inference import measure
 from growlattice._training._net import LatticeNet, seeded_generator
-from growlattice._training._schedule import cosine_decay, ramp, rate_share, warm_up
+from growlattice._training._schedule import cosine_decay, full_rate, ramp, rate_share
 from growlattice._training._training_set import TrainingSet
 from growlattice.lattice import Lattice, breadth_cost, compact, depth_cost, error_cost, time_cost
 from growlattice.lattice._surgery import score_norms
@@ -289,7 +289,23 @@ def test_the_rate_of_a_small_lattice_is_higher_and_comes_slowly():
 
 
 def test_a_lattice_of_the_reference_size_has_the_rate_it_is_given():
-    assert rate_share([16] * 4, 4) == 1 and warm_up(1.0, 0.0) == 1 and rate_share([32] * 4, 4) == 0.5
+    assert rate_share([16] * 4, 4) == 1 and full_rate(1.0, 0.0) == 1 and rate_share([32] * 4, 4) == 0.5
+
+
+@pytest.mark.parametrize(
+    "prices, relaxing, expected", [((0.1, 0, 0), False, 1), ((0, 0, 1), False, 0), ((1, 1, 1), True, 0)]
+)
+def test_how_far_a_lattice_reaches_does_not_slow_its_shrinking(prices, relaxing, expected):
+    """The rate of a large lattice is lower, and prices remove channels as fast as the rate lets them."""
+    lattice = fresh_lattice(n_channels=32, n_layers=2, n_steps=8)
+    net = make_net(prices, lattice=lattice)
+    net._set_prices(relaxing)
+    assert net.rate_share_ == 0.5
+    rates = []
+    for progress in (0.05, 0.3, 0.5, 0.9):  # of which prices rise from 0.1 to 0.5
+        net._set_progress(progress, decay=False)
+        rates.append(net.optimizer_.param_groups[0]["lr"] / 0.1)
+    assert rates == pytest.approx([0.5, 0.5 ** (1 - expected / 2), 0.5 ** (1 - expected), 0.5 ** (1 - expected)])
 
 
 def test_the_rate_counts_the_pixels_of_smaller_kernels():
