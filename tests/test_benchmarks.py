@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from benchmarks import compiled_fits, growth, many_lattices
+from benchmarks import bounds, compiled_fits, growth, many_lattices
 from benchmarks.__main__ import ENTRIES, as_rst, main
 from benchmarks.front import hvint
 from benchmarks.gpu import least_traffic
@@ -82,6 +82,20 @@ def test_fits_that_are_in_the_file_are_not_done_again(tmp_path, monkeypatch):
         assert done == [("grown", 30), ("full", 30), ("full, shorter", 12)]
     summary = growth.summarize(rows).set_index("method")
     assert summary["seconds of full"].to_dict() == {"grown": 0.4, "full": 1.0, "full, shorter": 0.4}
+
+
+def test_bounds_that_are_in_the_file_are_not_measured_again(tmp_path, monkeypatch):
+    done = []
+
+    def row(data, bound, price, seed, n_epochs):
+        done.append(bound)
+        case = dict(zip(bounds.CASE, (data, price, bounds.as_text(bound), seed), strict=True))
+        return case | {"layer 1": bound[0], "steps": 4, "time used": 3.0, "accuracy": 1.0, "seconds": 1.0}
+
+    monkeypatch.setattr(bounds, "row", row)
+    for reach in ([(16, 4, 4)], [(16, 4, 4), (32, 4, 4)]):
+        rows = bounds.measure(["digits"], [2.0], 1, reach, out=tmp_path / "bounds.csv")
+    assert done == [(16, 4, 4), (32, 4, 4)] and bounds.summarize(rows)["layer 1"].tolist() == [16, 32]
 
 
 def test_a_timed_fit_says_what_it_came_to():
