@@ -255,6 +255,8 @@ class PruningMixin:
         def moment_of(lattice):
             return input_moment(lattice, data)
 
+        target = min(target, before)  # which rounding may exceed
+
         def is_enough(lattice):
             return score(lattice) >= target
 
