@@ -15,6 +15,7 @@ from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
+from .._storage._fit import describe_estimator
 from .._storage._key import deciding_callbacks, fit_key
 from .._storage._memory import Entry
 from .._training._batches import Batches
@@ -221,7 +222,7 @@ class BaseLatticeEstimator(CallbackSupportMixin, FittedLattice):
         self._describe(data)
         self.net_.initialize_optimizer()  # a fit leaves no moments behind, be it trained or read
         if entry is not None and completed:
-            entry.finish(self._trained, self.get_params(deep=False), partial(fit_record, self, n_images))
+            entry.finish(self._trained, partial(describe_estimator, self), partial(fit_record, self, n_images))
         elif entry is not None:
             entry.discard_checkpoint()
 

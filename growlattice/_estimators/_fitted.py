@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 from skorch.history import History
 
 from .._storage._file import other_errors_as_unusable, pack, read, unpack, unusable, write
-from .._storage._fit import describe_params, describe_trained, read_params, read_trained
+from .._storage._fit import describe_estimator, describe_trained, read_params, read_trained
 from .._training._compiling import compiled_run
 from .._training._device import PRECISIONS, choose_device, choose_precision, cpu_threads
 from .._training._growth import GROW_UNTIL, growth_frame
@@ -74,15 +74,18 @@ class FittedLattice(BaseEstimator):
         """
         check_is_fitted(self)
         check_parameters(self)
-        params, left_out = describe_params(self.get_params(deep=False))
-        if left_out:
-            warnings.warn(f"Not saved, because they are code or hold it: {', '.join(left_out)}.", stacklevel=2)
+        described = describe_estimator(self)
+        if described["left_out"]:
+            names = ", ".join(described["left_out"])
+            warnings.warn(f"Not saved, because they are code or hold it: {names}.", stacklevel=2)
         tensors, description = describe_trained(self._trained())
-        write(path, pack(tensors, description | {"params": params}))
+        write(path, pack(tensors, description | described))
 
     @classmethod
     def load(cls, path, device="auto"):
-        """Read an estimator that `save` wrote.
+        """Read an estimator that `save` wrote, or a fit of a memory folder.
+
+        Parameters that the file does not hold have their defaults, with a warning.
 
         Parameters
         ----------
@@ -103,14 +106,19 @@ class FittedLattice(BaseEstimator):
         choose_device(device)
         tensors, description = read(path)
         trained = read_trained(path, tensors, description)
-        task = trained.lattice.config["task"]
-        if task != cls._task:
-            raise unusable(path, f"it holds a lattice for {task}, and {cls.__name__} is for {cls._task}")
+        with other_errors_as_unusable(path):
+            if trained.costs is None:
+                raise ValueError("it is a checkpoint")
+            written_by, left_out = description["class"], ", ".join(description["left_out"])
+        if written_by != cls.__qualname__:
+            raise unusable(path, f"it holds a {written_by}", advice=f"Use load of {written_by}, not of {cls.__name__}.")
+        if left_out:
+            warnings.warn(f"Not in the file, because they are code or hold it: {left_out}.", stacklevel=2)
         with other_errors_as_unusable(path):
             estimator = cls(**read_params(description) | {"device": device})
             check_parameters(estimator)
-            if trained.costs is None:
-                raise ValueError("it is a checkpoint")
+            if trained.lattice.config["task"] != cls._task:
+                raise ValueError("its lattice is for another task")
             estimator._set_trained(trained)
         return estimator
 

@@ -215,7 +215,7 @@ def _check_prices(pressures, estimator):
         if lower == higher or any(lower[name] > higher[name] for name in PRESSURES):
             raise ValueError(
                 f"pressures must ascend, for a lattice that has shrunk does not come back, but {higher} follows "
-                f"{lower}. Sort them."
+                f"{lower}. Sort them, and give each once."
             )
     return prices
 

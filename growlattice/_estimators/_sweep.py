@@ -15,8 +15,8 @@ from ._regressor import LatticeRegressor
 
 ESTIMATORS = {"classification": LatticeClassifier, "regression": LatticeRegressor}
 COLUMNS = (
-    "seed error breadth depth time time_used accuracy channels_used layers_used n_parameters macs_per_image n_images "
-    "n_epochs seconds finished trained_on version code path load"
+    "estimator seed error breadth depth time time_used accuracy channels_used layers_used n_parameters macs_per_image "
+    "n_images n_epochs seconds finished trained_on version code path load"
 ).split()
 
 
@@ -34,13 +34,14 @@ def read_sweep(folder):
     Returns
     -------
     DataFrame
-        A row for each finished fit, in the order in which they finished. Columns: the parameters; `seed`; on the
-        training images, `accuracy` (`r2` of regressors) in the last epoch, while training, and after it the costs
-        `error`, `breadth`, `depth` and `time`, and `time_used` in steps; the resources as `fit` left them,
-        `channels_used`, `layers_used`, `n_parameters` and `macs_per_image`; `n_images`, `n_epochs`, `seconds` of
-        training, `finished` (UTC) and `trained_on`; the `version` of growlattice and a digest of its numerical `code`
-        that trained it, for fits of different code are not comparable; the `path` of the file; and `load`, which takes
-        a device and returns the model.
+        A row for each finished fit, in the order in which they finished. Columns: the parameters, with the names of
+        those that are code, which files do not hold; the class, `estimator`; `seed`; on the training images, `accuracy`
+        (`r2` of regressors) in the last epoch, while training, and after it the costs `error`, `breadth`, `depth` and
+        `time`, and `time_used` in steps; the resources as `fit` left them, `channels_used`, `layers_used`,
+        `n_parameters` and `macs_per_image`; `n_images`, `n_epochs`, `seconds` of training, `finished` (UTC) and
+        `trained_on`; the `version` of growlattice and a digest of its numerical `code` that trained it, for fits of
+        different code are not comparable; the `path` of the file; and `load`, which takes a device and returns the
+        model, or refuses if a subclass of yours trained it: ask that to load the path.
 
     Raises
     ------
@@ -88,6 +89,8 @@ def _row(path):
         record, config = from_json(description["record"]), from_json(description["config"])
         return {
             **read_params(description),
+            **description["left_out"],
+            "estimator": description["class"],
             "seed": description["seed"],
             **from_json(description["costs"]),
             "time_used": description["time_used"],
@@ -99,4 +102,5 @@ def _row(path):
             "load": partial(ESTIMATORS[config["task"]].load, path),
         }
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise unusable(path, f"it has no record of a fit ({type(error).__name__}: {error})") from error
+        why = f"it has no record of a fit ({type(error).__name__}: {error})"
+        raise unusable(path, why, advice="If save wrote it, load reads it.") from error

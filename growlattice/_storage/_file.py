@@ -21,7 +21,7 @@ from safetensors.torch import save as tensors_to_bytes
 
 from .._version import __version__
 
-FORMAT = 6  # in 5, lattices did not grow; in 4, there was no halting; in 3, no tasks, and layers had no resolution
+FORMAT = 7  # in 6, files did not name their class; in 5, lattices did not grow; in 4, there was no halting
 SIZE = 8  # bytes that give the header's length
 
 
@@ -139,8 +139,8 @@ class OtherFormat(UnusableFile):
     """A file of this package's in another format."""
 
 
-def unusable(path, why, kind=UnusableFile):
-    return kind(f"Cannot load {os.fspath(path)!r}: {why}. Give a file that an estimator's save wrote.")
+def unusable(path, why, kind=UnusableFile, advice="Give a file that an estimator's save wrote."):
+    return kind(f"Cannot load {os.fspath(path)!r}: {why}. {advice}")
 
 
 @contextmanager
@@ -186,7 +186,8 @@ def _header(content, path):
         raise unusable(path, "it was not written by growlattice")
     if header["format"] != str(FORMAT):
         found = header["format"]
-        raise unusable(path, f"its format version is {found!r}, and this growlattice reads {FORMAT}", OtherFormat)
+        why = f"its format version is {found!r}, and this growlattice reads {FORMAT}"
+        raise unusable(path, why, OtherFormat, "Read it with the version that wrote it, or fit again.")
     if "header_digest" not in header or not all(isinstance(text, str) for text in header.values()):
         raise unusable(path, "its header is not what was written")
     return header

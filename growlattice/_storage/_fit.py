@@ -20,21 +20,35 @@ LOCAL = {"memory"}  # parameters that mean something on one machine only
 COSTS = {"error", "breadth", "depth", "time"}
 
 
-def describe_params(params):
-    """Parameters for JSON, and the names of those left out because they are code or hold it."""
-    described, left_out = [], []
-    for name, value in params.items():
+def describe_estimator(estimator):
+    """Class and parameters for JSON; those that are code or hold it are `left_out`, and only named."""
+    params, left_out = {}, {}
+    for name, value in estimator.get_params(deep=False).items():
         if name in LOCAL:
             continue
         try:
-            described.append([name, as_json(value)])
+            as_json(value)
+            params[name] = value
         except TypeError:
-            left_out.append(name)
-    return {"dict": described}, left_out
+            left_out[name] = name_of(value)
+    return {"class": type(estimator).__qualname__, "params": as_json(params), "left_out": left_out}
+
+
+def name_of(value):
+    """What to call something that is code, in a table.
+
+    Examples
+    --------
+    >>> name_of([(describe_estimator, 1.0)])
+    '[[describe_estimator, 1.0]]'
+    """
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(name_of, value))}]"
+    return repr(value) if isinstance(value, (int, float)) else getattr(value, "__qualname__", type(value).__qualname__)
 
 
 def read_params(description):
-    """The parameters that `describe_params` described."""
+    """The parameters that `describe_estimator` described."""
     return {name: value for name, value in from_json(description["params"]).items() if name not in LOCAL}
 
 

@@ -34,7 +34,7 @@ def as_json(value):
     if isinstance(value, dict):
         return {"dict": [[as_json(key), as_json(item)] for key, item in value.items()]}
     if isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype.kind in "mM":  # dates and durations
-        return {"array": value.view(np.int64).tolist(), "dtype": value.dtype.name}
+        return {"array": value.astype(value.dtype.newbyteorder("=")).view(np.int64).tolist(), "dtype": value.dtype.name}
     if (
         isinstance(value, np.ndarray)
         and value.ndim == 1

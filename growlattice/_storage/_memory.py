@@ -13,7 +13,7 @@ from contextlib import suppress
 
 from .._version import __version__
 from ._file import OtherFormat, UnusableFile, pack, read, read_description, unusable, write
-from ._fit import describe_params, describe_trained, read_trained
+from ._fit import describe_trained, read_trained
 from ._json import as_json
 from ._key import code_version
 
@@ -74,15 +74,15 @@ class Entry:
             self._write(self.checkpoint, make_trained, dict)
             self.last = time.monotonic()
 
-    def finish(self, make_trained, params, make_record):
+    def finish(self, make_trained, make_description, make_record):
         """Store the finished fit, unless another process did, and drop the checkpoint.
 
         Parameters
         ----------
         make_trained : callable
             Returns the TrainedLattice.
-        params : dict
-            Of the estimator.
+        make_description : callable
+            Returns what `describe_estimator` does.
         make_record : callable
             Returns, as a dict, what a table of fits says beside parameters and costs.
         """
@@ -90,7 +90,7 @@ class Entry:
             self._write(
                 self.finished,
                 make_trained,
-                lambda: {"params": describe_params(params)[0], "record": as_json(make_record())},
+                lambda: make_description() | {"record": as_json(make_record())},
             )
         if os.path.exists(self.finished):
             self._remove_leftovers()

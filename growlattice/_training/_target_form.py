@@ -31,7 +31,8 @@ class ClassTargets:
 
     def encode(self, y):
         """Indices of labels into the classes, of shape (n,)."""
-        unknown = np.setdiff1d(y, self.classes)
+        kinds = {y.dtype.kind, self.classes.dtype.kind}  # NumPy would write numbers as text, and find them equal
+        unknown = np.unique(y) if kinds & set("US") and kinds & set("biuf") else np.setdiff1d(y, self.classes)
         if len(unknown):
             raise ValueError(
                 f"y holds the classes {unknown!r}, which the lattice was not made for: {self.classes!r}. "

@@ -115,7 +115,7 @@ class Classification:
         before : tensor of shape (n_images, n_classes) or None
             The answer of the step before, if there was one.
         """
-        return answer.amax(dim=1)
+        return answer.amax(dim=1).clamp(max=0.0)  # rounding may put the logarithm of a sum of shares above 0
 
     @staticmethod
     def least_sureness(threshold):

@@ -157,6 +157,12 @@ def test_labels_of_more_than_double_precision_can_be_copied(small, make_small):
     assert np.array_equal(copy.deepcopy(clf).predict(X), clf.predict(X)) and clf.classes_.tolist() == [1, 2]
 
 
+def test_dates_of_another_byte_order_can_be_copied(small, make_small):
+    X, y = small
+    clf = make_small(max_epochs=1).fit(X, np.array(["1970", "2021"], dtype=">M8[s]")[y])
+    assert np.array_equal(copy.deepcopy(clf).classes_, np.array(["1970", "2021"], dtype="M8[s]"))
+
+
 def test_one_class_is_predicted_with_certainty(small, make_small):
     X, _ = small
     clf = make_small(max_epochs=1).fit(X, ["only"] * len(X))

@@ -8,7 +8,7 @@ import skops.io
 import torch
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 
-from growlattice import LatticeClassifier
+from growlattice import LatticeClassifier, read_sweep
 
 # --- attributes ---
 
@@ -57,7 +57,38 @@ def test_code_is_left_out_of_a_file_with_a_warning(small, make_small, tmp_path):
     clf = make_small(max_epochs=1, augment=lambda images: images).fit(*small)
     with pytest.warns(UserWarning, match="Not saved, because they are code or hold it: augment"):
         clf.save(tmp_path / "clf")
-    assert LatticeClassifier.load(tmp_path / "clf").augment is None
+    with pytest.warns(UserWarning, match="Not in the file, because they are code or hold it: augment"):
+        assert LatticeClassifier.load(tmp_path / "clf").augment is None
+
+
+class Contrary(LatticeClassifier):
+    def predict(self, X):
+        return -super().predict(X)
+
+
+def test_a_file_of_a_subclass_is_not_read_as_another(small, make_small, tmp_path):
+    clf = Contrary(**make_small(max_epochs=1, memory=tmp_path).get_params()).fit(*small)
+    clf.save(tmp_path / "clf")
+    with pytest.raises(ValueError, match="it holds a Contrary. Use load of Contrary, not of LatticeClassifier"):
+        LatticeClassifier.load(tmp_path / "clf")
+    assert np.array_equal(Contrary.load(tmp_path / "clf").predict(small[0]), clf.predict(small[0]))
+    (row,) = read_sweep(tmp_path).to_dict("records")
+    assert row["estimator"] == "Contrary"
+    with pytest.raises(ValueError, match="Use load of Contrary"):
+        row["load"]()
+
+
+def mirrored(images):
+    return images.flip(-1)
+
+
+def test_a_sweep_names_parameters_that_are_code(small, make_small, tmp_path):
+    for augment in (None, mirrored):
+        make_small(max_epochs=1, augment=augment, memory=tmp_path).fit(*small)
+    sweep = read_sweep(tmp_path)
+    assert sweep["augment"].fillna("none").tolist() == ["none", "mirrored"]
+    with pytest.warns(UserWarning, match="Not in the file, because they are code or hold it: augment"):
+        sweep["load"].iloc[1]()
 
 
 def test_an_unfitted_classifier_cannot_be_saved(tmp_path):

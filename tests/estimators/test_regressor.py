@@ -281,10 +281,10 @@ def test_what_is_loaded_equals_what_was_saved(friedman, fitted, tmp_path):
 
 def test_the_estimator_that_reads_a_file_must_be_of_its_task(fitted, small, make_small, tmp_path):
     fitted.save(tmp_path / "reg")
-    with pytest.raises(ValueError, match="it holds a lattice for regression, and LatticeClassifier is for classific"):
+    with pytest.raises(ValueError, match="it holds a LatticeRegressor. Use load of LatticeRegressor"):
         LatticeClassifier.load(tmp_path / "reg")
     make_small(max_epochs=1).fit(*small).save(tmp_path / "clf")
-    with pytest.raises(ValueError, match="it holds a lattice for classification, and LatticeRegressor is for regres"):
+    with pytest.raises(ValueError, match="it holds a LatticeClassifier. Use load of LatticeClassifier"):
         LatticeRegressor.load(tmp_path / "clf")
 
 

@@ -8,6 +8,7 @@ import torch
 
 from growlattice.lattice import compact
 from growlattice.lattice._halting import answers_so_far, run_until_sure, sureness_so_far
+from growlattice.lattice._tasks import TASKS
 
 from .. import reference
 from ..lattices import as_arrays, make_images, make_lattice
@@ -144,3 +145,9 @@ def test_precision_of_convolutions_is_that_asked_for():
     torch.testing.assert_close(found, expected, rtol=0.02, atol=0.02)
     assert not torch.equal(found, run_until_sure(lattice, images, threshold=1.0).answer)
     assert found.dtype == torch.float32
+
+
+def test_no_answer_is_surer_than_certain():
+    """Rounding may put the logarithm of what is a sum of shares above 0."""
+    answers = torch.tensor([[1.2e-7, -20.0], [-0.5, -1.0]])
+    assert TASKS["classification"].sureness(answers, None).tolist() == [0.0, -0.5]

@@ -88,8 +88,8 @@ def test_a_crash_while_saving_leaves_the_old_file(fitted, saved, monkeypatch):
 @pytest.mark.parametrize(
     "header, message",
     [
-        ({"format": "1"}, "its format version is '1', and this growlattice reads 6"),
-        ({"format": "2"}, "its format version is '2', and this growlattice reads 6"),
+        ({"format": "1"}, "its format version is '1', and this growlattice reads 7"),
+        ({"format": "2"}, "its format version is '2', and this growlattice reads 7"),
         ({"digest": "0"}, "its content is not what was written"),
         ({"description": "{"}, "its description is no JSON"),
         ({"description": "[" * 10**5}, "its description is no JSON"),
@@ -101,7 +101,7 @@ def test_headers_that_do_not_fit(saved, rewrite, header, message):
         LatticeClassifier.load(saved)
 
 
-@pytest.mark.parametrize("other", ["1", "2", "3", "4", "5", "7"])
+@pytest.mark.parametrize("other", ["1", "2", "3", "4", "5", "6", "8"])
 def test_another_format_is_told_from_damage(saved, rewrite, other):
     rewrite(saved, format=other)
     for reader in (read, read_description):

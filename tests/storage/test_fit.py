@@ -9,7 +9,7 @@ import torch
 
 from growlattice import LatticeClassifier
 from growlattice._storage._file import pack, read, write
-from growlattice._storage._fit import describe_params, describe_trained, read_params, read_trained
+from growlattice._storage._fit import describe_estimator, describe_trained, read_params, read_trained
 from growlattice._storage._json import as_json, from_json
 
 
@@ -34,10 +34,17 @@ def test_what_was_trained_is_described_and_read(fitted):
 
 
 def test_parameters_that_are_code_or_local_are_left_out():
-    params = {"lr": 0.1, "augment": torch.neg, "memory": "/here", "annealing": (0.1, 0.5)}
-    described, left_out = describe_params(params)
-    assert left_out == ["augment"]
-    assert read_params({"params": json.loads(json.dumps(described))}) == {"lr": 0.1, "annealing": (0.1, 0.5)}
+    clf = LatticeClassifier(lr=0.1, augment=flat, extra_costs=[(flat, 0.5)], memory="/here", annealing=(0.1, 0.5))
+    described = json.loads(json.dumps(describe_estimator(clf)))
+    assert described["class"] == "LatticeClassifier"
+    assert described["left_out"] == {"augment": "flat", "extra_costs": "[[flat, 0.5]]"}
+    params = read_params(described)
+    assert params["lr"] == 0.1 and params["annealing"] == (0.1, 0.5)
+    assert not {"augment", "extra_costs", "memory"} & set(params)
+
+
+def flat(lattice, output):
+    return output.log_probas.sum()
 
 
 @pytest.mark.parametrize(

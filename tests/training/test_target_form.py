@@ -29,6 +29,13 @@ def test_one_class_has_a_second_logit_that_nobody_sees():
     assert form.of_classes(np.log([[0.2, 0.8]])).tolist() == [[0.0]]
 
 
+def test_numbers_written_as_text_are_no_known_labels():
+    """With many classes NumPy writes both as text to compare them."""
+    form = ClassTargets.learn(np.arange(20))
+    with pytest.raises(ValueError, match="y holds the classes .*'10'.*, which the lattice was not made for"):
+        form.encode(np.array(["0", "1", "2", "10", "11", "19"]))
+
+
 # --- numbers ---
 
 
