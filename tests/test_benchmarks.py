@@ -87,9 +87,9 @@ def test_fits_that_are_in_the_file_are_not_done_again(tmp_path, monkeypatch):
 def test_bounds_that_are_in_the_file_are_not_measured_again(tmp_path, monkeypatch):
     done = []
 
-    def row(data, bound, price, seed, n_epochs):
+    def row(data, bound, price, time_price, seed, n_epochs):
         done.append(bound)
-        case = dict(zip(bounds.CASE, (data, price, bounds.as_text(bound), seed), strict=True))
+        case = dict(zip(bounds.CASE, (data, price, time_price, bounds.as_text(bound), seed), strict=True))
         return case | {"layer 1": bound[0], "steps": 4, "time used": 3.0, "accuracy": 1.0, "seconds": 1.0}
 
     monkeypatch.setattr(bounds, "row", row)
