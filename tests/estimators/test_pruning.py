@@ -348,6 +348,13 @@ def test_too_few_images_to_lose_one_of_draw_a_warning(unbalanced, n_images, warn
     assert all("leaves less than one image to lose, so the criterion is as strict as keep=1" in text for text in texts)
 
 
+def test_rounding_does_not_ask_for_more_than_there_was(small, make_small):
+    """-2.84 + (-0.76 + 2.84) is more than -0.76."""
+    clf = make_small(max_epochs=1).fit(*small)
+    clf.prune(*small, keep=1.0, scoring=lambda model, X, y: -0.76 if hasattr(model, "lattice_") else -2.84)
+    assert clf.channel_mask_.sum() == 1  # for every lattice has the same score
+
+
 def test_asking_for_all_of_the_accuracy_draws_no_warning(unbalanced):
     clf, X, y = pickle.loads(pickle.dumps(unbalanced[0])), *unbalanced[1:]
     before = clf.score(X, y)
