@@ -22,16 +22,15 @@ COSTS = {"error", "breadth", "depth", "time"}
 
 def describe_estimator(estimator):
     """Class and parameters for JSON; those that are code or hold it are `left_out`, and only named."""
-    params, left_out = {}, {}
+    described, left_out = [], {}
     for name, value in estimator.get_params(deep=False).items():
         if name in LOCAL:
             continue
         try:
-            as_json(value)
-            params[name] = value
+            described.append([name, as_json(value)])
         except TypeError:
             left_out[name] = name_of(value)
-    return {"class": type(estimator).__qualname__, "params": as_json(params), "left_out": left_out}
+    return {"class": type(estimator).__qualname__, "params": {"dict": described}, "left_out": left_out}
 
 
 def name_of(value):
