@@ -1,6 +1,7 @@
 """Searches that others write, over lattices with a memory: the same scores whatever runs them."""
 
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -107,11 +108,18 @@ def test_a_study_of_optunas(small, make_small, tmp_path, n_jobs):
 
 DASK = """
 import os, signal, sys, threading, time
-import joblib, torch
+import joblib
 from dask.distributed import Client, LocalCluster
 from sklearn.datasets import load_digits
 from sklearn.model_selection import GridSearchCV
 from growlattice import LatticeClassifier
+
+def search(folder):
+    X, y = load_digits(n_class=3, return_X_y=True)
+    clf = LatticeClassifier(max_channels=4, max_layers=2, max_steps=2, max_epochs=5, random_state=0,
+                            memory=folder, checkpoint_seconds=0)
+    found = GridSearchCV(clf, {"time_pressure": [0.0, 0.3, 1.0]}, cv=2, refit=False).fit(X, y)
+    return [found.cv_results_[name].tolist() for name in ("mean_test_score", "std_test_score")]
 
 def kill_one(folder, pid, client):
     while not any(name.endswith(".checkpoint") for name in os.listdir(folder)):
@@ -121,25 +129,17 @@ def kill_one(folder, pid, client):
 
 if __name__ == "__main__":
     folder = sys.argv[1]
-    os.makedirs(folder, exist_ok=True)
-    X, y = load_digits(n_class=3, return_X_y=True)
-    clf = LatticeClassifier(max_channels=4, max_layers=2, max_steps=2, max_epochs=5, random_state=0,
-                            memory=folder, checkpoint_seconds=0)
-    search = GridSearchCV(clf, {"time_pressure": [0.0, 0.3, 1.0]}, cv=2, refit=False)
-    if sys.argv[2] == "dask":
-        cluster = LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None)
-        with cluster, Client(cluster) as client:
-            client.wait_for_workers(2)
-            pid = next(iter(client.run(os.getpid).values()))
-            killer = threading.Thread(target=kill_one, args=(folder, pid, client), daemon=True)
-            killer.start()
-            with joblib.parallel_config(backend="dask"):
-                search.fit(X, y)
-            killer.join(1)
-    else:
-        torch.set_num_threads(2)
-        search.fit(X, y)
-    print(search.cv_results_["mean_test_score"].tolist(), search.cv_results_["std_test_score"].tolist())
+    os.makedirs(folder)
+    cluster = LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None)
+    with cluster, Client(cluster) as client:
+        client.wait_for_workers(2)
+        pid = next(iter(client.run(os.getpid).values()))
+        killer = threading.Thread(target=kill_one, args=(folder, pid, client), daemon=True)
+        killer.start()
+        with joblib.parallel_config(backend="dask"):
+            found = search(folder)
+        killer.join(1)
+    print(found)
 """
 
 
@@ -147,21 +147,15 @@ def test_a_dask_cluster_that_loses_a_worker_ends_with_the_right_scores(tmp_path)
     pytest.importorskip("distributed", reason="needs the extra dask")
     script = tmp_path / "search.py"
     script.write_text(DASK)
-    lines = {}
-    for kind in ("alone", "dask"):
-        run = subprocess.Popen(
-            [sys.executable, str(script), str(tmp_path / kind), kind],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-        try:
-            out, errors = run.communicate(timeout=120)
-        except subprocess.TimeoutExpired:
-            os.killpg(run.pid, signal.SIGKILL)
-            raise
-        assert run.returncode == 0, errors
-        lines[kind] = out.splitlines()
-    assert lines["dask"] == ["killed", *lines["alone"]]
+    command = [sys.executable, str(script), str(tmp_path / "dask")]
+    pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    run = subprocess.Popen(command, start_new_session=True, **pipes)
+    try:
+        out, errors = run.communicate(timeout=120)
+    except subprocess.TimeoutExpired:
+        os.killpg(run.pid, signal.SIGKILL)
+        raise
+    assert run.returncode == 0, errors
+    alone = runpy.run_path(script)["search"](tmp_path / "alone")
+    assert out.splitlines() == ["killed", str(alone)]
     assert len(read_sweep(tmp_path / "dask")) == 6

@@ -1,6 +1,7 @@
 import importlib.metadata
 import os
 import pickle
+import runpy
 import signal
 import subprocess
 import sys
@@ -410,43 +411,43 @@ def test_halves_of_files_are_removed_when_they_are_old(small, make):
     assert sorted(os.listdir(clf.memory)) == [f".{path.name}.new.part", path.name]
 
 
-KILLED = """
+SEARCH = """
 import sys
-import threading
 from sklearn.datasets import load_digits
 from sklearn.model_selection import GridSearchCV
 from growlattice import LatticeClassifier
-import numpy as np
-X, y = load_digits(n_class=3, return_X_y=True)
-clf = LatticeClassifier(max_channels=4, max_layers=2, max_steps=2, max_epochs=5, random_state=0,
-                        memory=sys.argv[1], checkpoint_seconds=0)
-search = GridSearchCV(clf, {"time_pressure": [0.0, 0.3, 1.0]}, cv=2, n_jobs=2, refit=False).fit(X, y)
-print(search.cv_results_["mean_test_score"].tolist(), search.cv_results_["std_test_score"].tolist())
+
+def search(folder, n_jobs):
+    X, y = load_digits(n_class=3, return_X_y=True)
+    clf = LatticeClassifier(max_channels=4, max_layers=2, max_steps=2, max_epochs=5, random_state=0,
+                            memory=folder, checkpoint_seconds=0)
+    found = GridSearchCV(clf, {"time_pressure": [0.0, 0.3, 1.0]}, cv=2, n_jobs=n_jobs, refit=False).fit(X, y)
+    return found.cv_results_["mean_test_score"].tolist(), found.cv_results_["std_test_score"].tolist()
+
+if __name__ == "__main__":
+    search(sys.argv[1], 2)
 """
 
 
 def test_a_search_that_is_killed_ends_as_if_it_had_not_been(tmp_path):
-    def run(folder, after=None):
-        search = subprocess.Popen(
-            [sys.executable, "-c", KILLED, str(folder)], stdout=subprocess.PIPE, text=True, start_new_session=True
-        )
-        if after is not None:
-            deadline = time.time() + 60
-            while len(list(folder.glob("*"))) < after and search.poll() is None and time.time() < deadline:
-                time.sleep(0.05)
-            os.killpg(search.pid, signal.SIGKILL)
-        return search.communicate()[0]
-
-    undisturbed = run(tmp_path / "one")
+    script, folder = tmp_path / "search.py", tmp_path / "killed"
+    script.write_text(SEARCH)
+    folder.mkdir()
+    search = runpy.run_path(script)["search"]  # here and in one process: each of the others takes seconds to start
     first_seen = {}
     for n_files in (1, 4):
-        (tmp_path / "two").mkdir(exist_ok=True)
-        run(tmp_path / "two", after=n_files)
-        for path in (tmp_path / "two").glob("*.safetensors"):
+        killed = subprocess.Popen([sys.executable, script, folder], start_new_session=True)
+        deadline = time.time() + 60
+        while len(list(folder.glob("*"))) < n_files and time.time() < deadline:
+            time.sleep(0.05)
+        assert killed.poll() is None and len(list(folder.glob("*"))) >= n_files
+        os.killpg(killed.pid, signal.SIGKILL)
+        killed.wait()
+        for path in folder.glob("*.safetensors"):
             assert first_seen.setdefault(path, path.stat().st_mtime_ns) == path.stat().st_mtime_ns
-    assert run(tmp_path / "two") == undisturbed != ""
+    assert search(folder, None) == search(tmp_path / "undisturbed", None)
     assert all(path.stat().st_mtime_ns == seen for path, seen in first_seen.items())  # none trained twice
-    assert len(list((tmp_path / "two").glob("*.safetensors"))) == 6
+    assert len(list(folder.glob("*.safetensors"))) == 6
 
 
 def test_nothing_is_said_unless_verbose(small, make, capsys):
