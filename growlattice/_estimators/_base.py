@@ -108,6 +108,7 @@ class BaseLatticeEstimator(CallbackSupportMixin, FittedLattice):
                 seed = self._seed()
                 self.net_ = self._make_net(self._make_lattice(data, seed), seed)
             else:
+                self._check_form_of(self.lattice_)
                 self.net_ = self._net_of(self._trained(lattice=copy.deepcopy(self.lattice_)))
             self._check_monitors(validated=False)
             data, done = self._upload(data), sum(not row["relaxing"] for row in self.net_.history)
@@ -353,8 +354,8 @@ class BaseLatticeEstimator(CallbackSupportMixin, FittedLattice):
         others = {name: value for name, value in had.items() if value != asked[name]}
         if others:
             raise ValueError(
-                f"warm_start goes on from a lattice with {others}, but the parameters ask for "
-                f"{ ({name: asked[name] for name in others}) }. Set them back, or fit with warm_start=False."
+                f"Training goes on from a lattice with {others}, but the parameters ask for "
+                f"{ ({name: asked[name] for name in others}) }. Set them back, or fit anew with warm_start=False."
             )
 
     def _make_lattice(self, data, seed):

@@ -244,13 +244,14 @@ def test_class_weights_may_name_a_class_that_a_part_lacks(small, make_small):
         (dict(image_shape=(64, 1, 1)), r"'image_shape': \(1, 8, 8\).*'image_shape': \(64, 1, 1\)"),
     ],
 )
-def test_warm_start_refuses_another_form_and_keeps_the_lattice(small, make_small, change, words):
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_training_goes_on_with_no_other_form_and_keeps_the_lattice(small, make_small, method, change, words):
     X, y = small
     clf = make_small(warm_start=True, max_epochs=1).fit(X, y)
     lattice, before = clf.lattice_, clf.predict_proba(X)
     clf.set_params(**change)
-    with pytest.raises(ValueError, match=f"warm_start goes on from a lattice with .*{words}"):
-        clf.fit(X, y)
+    with pytest.raises(ValueError, match=f"Training goes on from a lattice with .*{words}"):
+        getattr(clf, method)(X, y)
     assert clf.lattice_ is lattice and np.array_equal(clf.predict_proba(X), before)
     clf.set_params(warm_start=False).fit(X, y)
 
