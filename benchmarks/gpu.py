@@ -44,11 +44,13 @@ def copy_rate(device, n_bytes):
 def least_traffic(problem):
     """Numbers that the convolutions of one training image read and write at least.
 
-    Forward, each reads its input and writes its output; backward goes over as much twice.
+    Forward, each reads its input and writes its output; those that read one layer read it together. Backward goes over
+    as much twice.
     """
     n_layers, n_steps = problem.n_layers, problem.n_steps
-    between_layers = 1 + n_steps * (n_layers - 1) + (n_steps - 1) * (2 * n_layers - 1)
-    channels = 3 + problem.n_channels + between_layers * 2 * problem.n_channels
+    before, last = 3, 2 * (n_layers - 1)  # layers read and written; before the first step and in the last
+    others = n_layers + (3 * n_layers - 2)
+    channels = 3 + problem.n_channels * (before + (n_steps - 1) * others + last)
     return 3 * channels * problem.size**2
 
 

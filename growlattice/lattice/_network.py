@@ -15,8 +15,8 @@ from ._costs import REFERENCE_STEPS
 from ._operations import (
     add_normalized,
     convolve,
-    convolve_together,
     divisive_normalization,
+    join_kernels,
     rectify,
     spatial_mean,
     standard_normal,
@@ -77,8 +77,8 @@ class Lattice(LatticeWeights):
             Of any real dtype, in the units of the training images.
         noise : float
             Standard deviation of the Gaussian noise added to every hidden state at every step.
-        generator : torch.Generator
-            Source of the noise, on the device of the images.
+        generator : torch.Generator, default=None
+            Source of the noise, on the device of the images; by default the one that torch has for all.
         conv_dtype : torch.dtype, default=None
             Precision of the convolutions' operands and results, if other than that of the weights. Everything else,
             hidden states above all, keeps the precision of the weights.
@@ -143,6 +143,11 @@ class Lattice(LatticeWeights):
         -------
         LatticeState
         """
+        shape, wanted = tuple(images.shape[1:]), self.config["image_shape"]
+        if shape != wanted:
+            raise ValueError(
+                f"The images have shape {shape}, but the lattice is for {wanted}: channels, height, width."
+            )
         dtype = self.pixel_mean.dtype
         conv_dtype = conv_dtype or dtype
         kernels = self._cast_kernels(conv_dtype)
@@ -311,11 +316,12 @@ class Lattice(LatticeWeights):
             drive = convolve(pool(active, self.factors[layer + 1]), *kernels[above])
             others = [name for name in outgoing if name != above]
             return {above: drive} | self._drive(active, layer, others, kernels)
-        # One convolution is faster than several; its gradient is so only here.
-        fast_gradient = torch.compiler.is_compiling() and active.dtype == torch.bfloat16 and active.device.type == "cpu"
-        if len(outgoing) < 2 or (torch.is_grad_enabled() and not fast_gradient):
+        if len(outgoing) < 2:
             return {name: convolve(active, *kernels[name]) for name in outgoing}
-        drives = convolve_together(active, [kernels[name] for name in outgoing])
+        together = tuple(outgoing)  # one convolution is faster than several
+        if together not in kernels:
+            kernels[together] = join_kernels([kernels[name] for name in outgoing])
+        drives = convolve(active, *kernels[together]).split([len(kernels[name][0]) for name in outgoing], dim=1)
         return dict(zip(outgoing, drives, strict=True))
 
     def _recurrent_drive(self, drives, layer):

@@ -183,22 +183,18 @@ def convolve(images, kernel, bias):
     return functional.conv2d(images, kernel, bias, padding="same")
 
 
-def convolve_together(images, kernels):
-    """Convolve images with several kernels at once: one convolution is faster than several, but not its gradient.
-
-    The difference is largest where channels are odd in number, as after pruning. Compiled in bfloat16 on a CPU, the
-    gradient is faster as well.
+def join_kernels(kernels):
+    """The kernel whose convolution with images is that of several, one behind the other.
 
     Parameters
     ----------
-    images : tensor of shape (n_images, n_inputs, height, width)
     kernels : sequence of (tensor of shape (n_outputs, n_inputs, k, k), tensor of shape (n_outputs,) or None)
         Weights and biases.
 
     Returns
     -------
-    sequence of tensors of shape (n_images, n_outputs, height, width)
+    tuple of tensor
+        Weight and bias.
     """
-    sizes = [len(weight) for weight, _ in kernels]
     bias = torch.cat([weight.new_zeros(len(weight)) if bias is None else bias for weight, bias in kernels])
-    return convolve(images, torch.cat([weight for weight, _ in kernels]), bias).split(sizes, dim=1)
+    return torch.cat([weight for weight, _ in kernels]), bias

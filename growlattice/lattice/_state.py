@@ -12,7 +12,8 @@ class LatticeState:
     Attributes
     ----------
     kernels : dict of (str, int) to (tensor, tensor or None)
-        Weight and bias of each convolution, in the precision of the convolutions.
+        Weight and bias of each convolution, in the precision of the convolutions; and, by a tuple of such names, those
+        of several that were joined.
     first_drive : tensor of shape (n_images, n_channels, height, width)
         What the images drive in the first layer, normalized.
     hidden : list of tensor

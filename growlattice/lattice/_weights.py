@@ -18,6 +18,7 @@ MEMORY_FORMAT = torch.channels_last  # of kernels, and so of activations; measur
 # Chosen by measurement: docs/choices.
 INPUT_GAIN, BOTTOM_UP_GAIN, RECURRENT_GAIN, READOUT_GAIN = 1.0, 2.0, 1.0, 3.0
 SHARE_OF_ALL = -0.05  # logarithm of a share that is taken for 1
+TIME_SELECTIONS = ("adaptive", "fixed")
 CONNECTIONS = ("bottom_up", "lateral", "top_down")
 
 
@@ -43,6 +44,11 @@ class LatticeWeights(nn.Module):
         generator=None,
     ):
         super().__init__()
+        for name, value, known in (("time_selection", time_selection, TIME_SELECTIONS), ("task", task, TASKS)):
+            if value not in known:
+                raise ValueError(f"{name}={value!r} is none of {', '.join(known)}.")
+        if kernel_size % 2 != 1:
+            raise ValueError(f"kernel_size={kernel_size} must be odd.")
         sizes = dict(n_channels=n_channels, n_layers=n_layers, n_steps=n_steps, kernel_size=kernel_size)
         others = dict(time_selection=time_selection, temperature=temperature)
         others["downsample"] = self.factors = layer_factors(downsample, n_layers)

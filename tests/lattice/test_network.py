@@ -408,3 +408,23 @@ def test_a_lattice_does_not_mind_the_default_device():
 def test_one_tensor_for_tools_that_want_a_function_of_images():
     lattice, images = make_lattice(), make_images()
     assert torch.equal(lattice.log_probas(images), lattice(images).log_probas)
+
+
+@pytest.mark.parametrize("shape", [(1, 5, 4), (2, 4, 4), (2, 5, 6)])
+def test_images_of_another_shape_are_refused(shape):
+    lattice = make_lattice(shape=(2, 5, 4), n_layers=1)
+    with pytest.raises(ValueError, match=rf"shape \({shape[0]}, .*, but the lattice is for \(2, 5, 4\)"):
+        lattice(make_images(3, shape))
+
+
+@pytest.mark.parametrize(
+    "form, words",
+    [
+        (dict(time_selection="Adaptive"), "time_selection='Adaptive' is none of adaptive, fixed"),
+        (dict(task="regresion"), "task='regresion' is none of classification, regression"),
+        (dict(kernel_size=4), "kernel_size=4 must be odd"),
+    ],
+)
+def test_a_form_that_does_not_exist_is_refused(form, words):
+    with pytest.raises(ValueError, match=words):
+        make_lattice(**form)

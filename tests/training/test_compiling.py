@@ -155,8 +155,8 @@ def test_batches_of_any_size_and_noise_of_any_size_run_through_one_graph(compile
 
 
 @COMPILES
-@pytest.mark.parametrize("dtype, expected", [(None, 7), (torch.bfloat16, 5)])
-def test_in_bfloat16_one_convolution_computes_all_that_a_layer_drives(compiled_forms, monkeypatch, dtype, expected):
+@pytest.mark.parametrize("dtype", [None, torch.bfloat16])
+def test_one_convolution_computes_all_that_a_layer_drives(compiled_forms, monkeypatch, dtype):
     convolutions = []
 
     def count(graph, inputs):
@@ -168,7 +168,7 @@ def test_in_bfloat16_one_convolution_computes_all_that_a_layer_drives(compiled_f
     found, wanted = (answer(lattice, way, conv_dtype=dtype) for way in (True, False))
     for one, other in zip(found, wanted, strict=True):
         torch.testing.assert_close(one, other, rtol=0.02 if dtype else 1e-5, atol=0.02 if dtype else 1e-6)
-    assert len(convolutions) == expected and not _compiling._FAILED
+    assert len(convolutions) == 5 and not _compiling._FAILED
 
 
 @torch._dynamo.config.patch(recompile_limit=2)
@@ -328,7 +328,7 @@ def test_where_only_the_backward_pass_cannot_be_compiled_a_fit_is_eager(compiled
 
 
 def test_an_error_of_the_lattice_itself_is_its_own(compiled_forms):
-    with pytest.raises(RuntimeError, match="size"):
+    with pytest.raises(ValueError, match="but the lattice is for"):
         forward(lattice_of("full"), torch.zeros(3, 5, 5, 4, dtype=torch.float64), compiled=True)
     assert not _compiling._FAILED
 
