@@ -213,6 +213,6 @@ def _cheapest(resource, within, accuracy, cv_results_):
     if missing:
         raise ValueError(f"cv_results_ lacks the scores {missing}. Give the search scoring=resource_scorers().")
     accuracy, cost = (np.asarray(cv_results_[f"mean_test_{name}"]) for name in (accuracy, resource))
-    near = accuracy >= np.nanmax(accuracy) - within
+    near = accuracy >= np.nanmax(accuracy) - within - 1e-12  # rounding
     order = np.lexsort((-accuracy, np.where(near & ~np.isnan(cost), cost, np.inf)))
     return order[0]

@@ -110,6 +110,8 @@ def test_cheapest_by_hand():
     assert cheapest("macs")(results) == 2  # as cheap as 1, and more accurate; 3 is too far below the best
     assert cheapest("macs", within=0.0)(results) == 0
     assert cheapest("macs", within=0.5)(results) == 3
+    exact = {"mean_test_accuracy": np.array([0.93, 0.83]), "mean_test_macs": np.array([4.0, 1.0])}
+    assert cheapest("macs", within=0.1, accuracy="accuracy")(exact) == 1  # 0.93 - 0.1 is above 0.83 in floats
     with pytest.raises(ValueError, match=r"lacks the scores \['accuracy'\]. Give the search scoring=resource_scorers"):
         cheapest("macs", accuracy="accuracy")(results)
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 from sklearn.callback import CallbackSupportMixin, with_callbacks
-from sklearn.utils import check_consistent_length, check_random_state
+from sklearn.utils import _safe_indexing, check_consistent_length, check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from .._storage._fit import describe_estimator
@@ -71,6 +71,7 @@ class BaseLatticeEstimator(CallbackSupportMixin, FittedLattice):
         X_val, y_val : array-like, default=None
             Images and answers to measure the lattice on after each epoch. `history_` then has the columns `valid_error`
             and `valid_accuracy` or, of a regressor, `valid_r2`, which callbacks can monitor. They change nothing else.
+            As in `score`, all images count alike, whatever `class_weight` is.
 
         Returns
         -------
@@ -143,6 +144,7 @@ class BaseLatticeEstimator(CallbackSupportMixin, FittedLattice):
         if not (isinstance(epochs, Integral) and epochs > 0):
             raise ValueError(f"epochs={epochs!r} must be a whole number from 1 up.")
         with restored_on_error(self), gpu_memory(self.batch_size), cpu_threads(self.n_threads):
+            self._check_form_of(self.lattice_)
             self._forget_fit(MEASURED)
             data = self._training_set(X, y, sample_weight, learn=False)
             validation = self._validation_set(X_val, y_val)
@@ -250,6 +252,7 @@ class BaseLatticeEstimator(CallbackSupportMixin, FittedLattice):
         warn_of_slow_precision(self.precision, self.lattice_.pixel_mean.device)
         batches = Batches(data, self.batch_size, self.augment)
         net.notify("on_train_begin", X=data.images, y=data.targets)
+        net.resume_schedule()
         try:
             for epoch in epochs:
                 start, end = min(epoch / n_epochs, 1.0), min((epoch + 1) / n_epochs, 1.0)
@@ -301,6 +304,7 @@ class BaseLatticeEstimator(CallbackSupportMixin, FittedLattice):
 
     def _training_set(self, X, y, sample_weight, learn, **options):
         """The training set of X, y and weights, without what has no weight; their form is learned or checked."""
+        X, y, sample_weight = _without_absent(X, y, sample_weight)
         images = self._learn_images(X) if learn else self._images(X)
         y = self._checked_y(y)
         check_consistent_length(images, y, sample_weight)
@@ -318,7 +322,7 @@ class BaseLatticeEstimator(CallbackSupportMixin, FittedLattice):
             given, missing = ("X_val", "y_val") if y_val is None else ("y_val", "X_val")
             raise ValueError(f"{given} is given, but {missing} is not. Give both or neither.")
         try:
-            return self._training_set(X_val, y_val, None, learn=False)
+            return self._training_set(X_val, y_val, None, learn=False, weigh_classes=False)
         except ValueError as error:
             raise ValueError(f"X_val and y_val do not fit: {error}") from error
 
@@ -376,6 +380,20 @@ class BaseLatticeEstimator(CallbackSupportMixin, FittedLattice):
 
     def _seed(self):
         return int(check_random_state(self.random_state).randint(2**31 - 1))
+
+
+def _without_absent(X, y, sample_weight):
+    """X, y and weights without images of weight 0, which are not even looked at."""
+    parts = X, y, sample_weight
+    kinds = np.ndarray, list, pd.DataFrame, pd.Series
+    if np.ndim(sample_weight) != 1 or not (isinstance(X, kinds) and isinstance(y, kinds)):
+        return parts
+    if any(getattr(part, "ndim", 1) == 0 or len(part) != len(sample_weight) for part in (X, y)):
+        return parts  # which is an error, and is said where lengths are compared
+    present = np.flatnonzero(np.asarray(sample_weight) != 0)
+    if len(present) in (0, len(sample_weight)):
+        return parts
+    return _safe_indexing(X, present), _safe_indexing(y, present), np.asarray(sample_weight)[present]
 
 
 @contextmanager

@@ -124,7 +124,7 @@ class LatticeClassifier(ClassifierMixin, PruningMixin, HaltingMixin, BaseLattice
         and classes have to stay as they are; the schedule and the history start anew.
     random_state : int, RandomState instance or None, default=None
         Seed of initial weights, shuffling, noise and augmentation. The same integer gives, on the same CPU, the same
-        result bit for bit, and no global generator is touched.
+        result bit for bit, and no global generator is touched. `partial_fit` and `relax` go on with the seed of `fit`.
     verbose : int, default=0
         1 prints a line for each epoch: accuracy, costs and time used; and one for each step of `prune`.
 
@@ -390,13 +390,14 @@ class LatticeClassifier(ClassifierMixin, PruningMixin, HaltingMixin, BaseLattice
         check_classification_targets(y)
         return y.astype(np.float64) if y.dtype.kind == "f" and y.dtype.itemsize > 8 else y  # files hold no others
 
-    def _target_set(self, images, y, weights, learn, classes=None):
+    def _target_set(self, images, y, weights, learn, classes=None, weigh_classes=True):
         """The training set with indices of labels into `classes_`, which are learned or checked."""
         if learn:
             self.target_form_ = ClassTargets.learn(y, classes)
         elif classes is not None and not np.array_equal(np.unique(classes), self.classes_):
             raise ValueError(f"classes={classes!r} differ from those of the first call, {self.classes_!r}.")
-        return make_training_set(images, self.target_form_.encode(y), weights, self.classes_, self.class_weight)
+        class_weight = self.class_weight if weigh_classes else None
+        return make_training_set(images, self.target_form_.encode(y), weights, self.classes_, class_weight)
 
     def _chance(self):
         """The accuracy of guessing."""

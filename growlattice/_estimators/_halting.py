@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 from sklearn.base import is_classifier
+from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
 from ..lattice._halting import answers_so_far, run_until_sure, sureness_so_far
@@ -45,7 +46,8 @@ class HaltingMixin:
             How certain it has to be, above 0 and below 1, that `keep` holds for all images like these and not for these
             alone. Without it, it holds for others on average only nearly. Of a regressor it is the share of an R2 whose
             unit is the variance of y in training and in which the squared error of an image counts as four such
-            variances at most, for without a bound nothing could be guaranteed. See :doc:`/concepts/time`.
+            variances at most, for without a bound nothing could be guaranteed. With weights, it takes it that no other
+            image weighs more than the heaviest of these. See :doc:`/concepts/time`.
         sample_weight : array-like of shape (n,), default=None
             Weights of the images in the score. A classifier's `class_weight` counts too, as it does in `fit`.
 
@@ -84,7 +86,8 @@ class HaltingMixin:
             warn_of_few_images(keep, full, chance, len(scores))
         kept, least = (scores, 0.0) if confidence is None else self._bounded_scores(answers, data)
         sureness, thresholds, least_sureness = self._sureness(answers)
-        shares = dict(keep=keep, chance=chance, least=least, weight=weight, guarantee=confidence)
+        guarantee = confidence if chance < 1 else None  # of a single class, all is kept for certain
+        shares = dict(keep=keep, chance=chance, least=least, weight=weight, guarantee=guarantee)
         found = lowest_threshold(sureness, kept, least_sureness, **shares)
         self._forget_halting()
         self.halting_ = {
@@ -144,8 +147,10 @@ class HaltingMixin:
 
     def _answers_so_far(self, X, y, sample_weight):
         """The lattice's answers after each step that is left, and the images as a training set."""
-        if sample_weight is not None and np.max(sample_weight) > 0:  # no image is to count as several, however heavy
-            sample_weight = np.asarray(sample_weight, dtype=float) / (2 * np.max(sample_weight))
+        if np.ndim(sample_weight) == 1:
+            sample_weight = check_array(sample_weight, ensure_2d=False, dtype=float, input_name="sample_weight")
+            if sample_weight.max() > 0:  # no image is to count as several, however heavy
+                sample_weight = sample_weight / (2 * sample_weight.max())
         data = self._training_set(X, y, sample_weight, learn=False)
         return self._collect_images(data.images, partial(answers_so_far, self.lattice_)), data
 

@@ -119,6 +119,7 @@ def pressure_path(
     seed = int(seed) if isinstance(seed, Integral) else int(check_random_state(seed).randint(2**31 - 1))
     start.set_params(random_state=seed)
     validation = X_val, y_val
+    _check_validation(clone(start), X, y, validation)
     report = partial(print, flush=True) if verbose else _silent
     at_prices = list(_along(start, prices, X, y, validation, step_epochs, report))
     cuts = [(network, keep) for network, _ in at_prices for keep in keeps]
@@ -182,6 +183,12 @@ class _Loader:
 
     def __repr__(self):
         return f"<a {type(self.estimator).__name__}>"
+
+
+def _check_validation(estimator, X, y, validation):
+    """Raise a ValueError now, and not after training, if the images to measure on do not fit."""
+    estimator._training_set(X, y, None, learn=True)
+    estimator._validation_set(*validation)
 
 
 def _silent(line):

@@ -271,7 +271,7 @@ class PruningMixin:
 
     def _with_lattice(self, lattice):
         """A shallow copy of this estimator around another lattice."""
-        copied = copy.copy(self)
-        copied.net_ = copy.copy(self.net_)
-        copied.net_.module_ = lattice
+        copied, net = copy.copy(self), object.__new__(type(self.net_))  # skorch's own copy is of a pickle
+        vars(net).update(vars(self.net_), module_=lattice)
+        copied.net_, copied.compile = net, False  # there are many lattices, and each is run once
         return copied

@@ -127,7 +127,7 @@ class LatticeRegressor(MultiOutputMixin, RegressorMixin, PruningMixin, HaltingMi
         anew.
     random_state : int, RandomState instance or None, default=None
         Seed of initial weights, shuffling, noise and augmentation. The same integer gives, on the same CPU, the same
-        result bit for bit, and no global generator is touched.
+        result bit for bit, and no global generator is touched. `partial_fit` and `relax` go on with the seed of `fit`.
     verbose : int, default=0
         1 prints a line for each epoch: R2, costs and time used; and one for each step of `prune`.
 
@@ -365,7 +365,7 @@ class LatticeRegressor(MultiOutputMixin, RegressorMixin, PruningMixin, HaltingMi
             raise ValueError(f"y holds {found}, and LatticeRegressor answers with numbers. Give numbers.")
         return check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
 
-    def _target_set(self, images, y, weights, learn):
+    def _target_set(self, images, y, weights, learn, weigh_classes=None):
         """The training set with standardized numbers, by a scale that is learned or known.
 
         The scale is that of the canonical form, so that a weight of two and the image twice come to the same bits.

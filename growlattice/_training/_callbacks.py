@@ -69,7 +69,8 @@ def check_monitors(net, columns):
         if isinstance(monitor, str) and monitor.removesuffix("_best") not in columns:
             raise ValueError(
                 f"The callback {name} monitors {monitor!r}, which is no column of the history. Give "
-                f"monitor= one of {sorted(columns)}; those that begin with valid_ need X_val and y_val in fit."
+                f"monitor= one of {sorted(columns)}; those that begin with valid_ need X_val and y_val in this "
+                "call of fit or relax; partial_fit and pressure_path never have them."
             )
 
 

@@ -34,7 +34,8 @@ def traces(lattice, data):
     device, runs = lattice.pixel_mean.device, []
     for rows in _batches(len(data)):
         images = filled(data.images[rows], rows.stop - rows.start, device)
-        runs.append(trace(lattice, images, _share_of_error(lattice, data, rows)))
+        weights = None if data.sample_weight is None else data.sample_weight[rows]
+        runs.append(trace(lattice, images, _share_of_error(lattice, data, rows), weights))
     return runs
 
 

@@ -217,6 +217,13 @@ class LatticeNet(NeuralNet):
             valid = {"valid_error": measured["error"], f"valid_{score_name}": measured[score_name]}
             record_numbers(self.history, valid)
         self.notify("on_epoch_end", dataset_train=batches.data, dataset_valid=None)
+        if self._has_scheduler:
+            self.history.record("next_lr", self.optimizer_.param_groups[0]["lr"])
+
+    def resume_schedule(self):
+        """Let a new scheduler go on after the epochs before: most compute a rate from the one that is set."""
+        if self._has_scheduler and self.history:
+            self._set_lr(self.history[-1]["next_lr"])
 
     def train_batches(self, batches, start, end, decay, relaxing=False):
         """The batches of an epoch; nothing in here waits for the device."""

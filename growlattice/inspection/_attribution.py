@@ -15,9 +15,10 @@ def _class_columns(y, estimator, n_images):
     y = column_or_1d(y)
     columns = pd.Index(estimator.classes_).get_indexer(y)
     if len(y) != n_images or (columns < 0).any():
+        unknown = f", of which {np.unique(y[columns < 0])} are unknown" if (columns < 0).any() else ""
         raise ValueError(
-            f"y holds {len(y)} labels, of which {np.unique(y[columns < 0])} are unknown. Give, for each of the "
-            f"{n_images} images, one of the classes {estimator.classes_}."
+            f"y holds {len(y)} labels{unknown}. Give, for each of the {n_images} images, one of the classes "
+            f"{estimator.classes_}."
         )
     return columns
 

@@ -35,8 +35,16 @@ class Display:
                 f"{type(self).__name__} draws with matplotlib, which is not installed. "
                 "Install it with: pip install growlattice[plot]"
             ) from error
-        if ax is None:
+        before, given = dict(vars(self)), ax is not None
+        if not given:
             _, ax = plt.subplots(figsize=self._size, layout="constrained")
         self.ax_, self.figure_ = ax, ax.figure
-        self._draw(ax, **options)
+        try:
+            self._draw(ax, **options)
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            if not given:
+                plt.close(ax.figure)
+            raise
         return self

@@ -47,7 +47,7 @@ class HaltingDisplay(Display):
         self.curve, self.threshold, self.marked = curve, threshold, None
         self.halted, self.trimmed = (curve[curve["rule"] == rule] for rule in ("halted", "trimmed"))
         if threshold is not None:
-            self.marked = self.halted.loc[(self.halted["threshold"] - threshold).abs().idxmin()]
+            self.marked = self.halted.iloc[(self.halted["threshold"] - threshold).abs().argmin()]
 
     @classmethod
     def from_estimator(cls, estimator, X, y, *, ax=None, x="mean_steps"):

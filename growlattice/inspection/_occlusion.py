@@ -110,6 +110,7 @@ class OcclusionDisplay(Display):
         if not isinstance(seed, Integral):
             seed = check_random_state(seed).randint(2**31 - 1)
         options = dict(patch_size=patch_size, fill=fill, random_state=seed)
+        shares = list(shares)
         return cls(shares, [time_used(occlude(images, share, **options)) for share in shares]).plot(ax)
 
     @classmethod

@@ -4,7 +4,7 @@ from numbers import Integral
 
 import numpy as np
 import pandas as pd
-from sklearn.utils import assert_all_finite, check_array, check_consistent_length, check_scalar, column_or_1d
+from sklearn.utils import check_array, check_consistent_length, check_scalar, column_or_1d
 from sklearn.utils.multiclass import type_of_target
 
 from ._drawing import Display, as_pictures, legend_above
@@ -51,7 +51,10 @@ class TimeUsedDisplay(Display):
         if y is not None:
             self.y = column_or_1d(y)
             check_consistent_length(time_used, self.y)
-            assert_all_finite(self.y, input_name="y")
+            if pd.isna(self.y).any():
+                raise ValueError(
+                    "Input y contains NaN, but each image is drawn in the row of its class. Leave such out."
+                )
             if type_of_target(self.y) == "continuous":
                 raise ValueError(
                     f"y holds {len(np.unique(self.y))} different numbers, but a row is drawn for each class. Give "

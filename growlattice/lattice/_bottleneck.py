@@ -44,6 +44,8 @@ class Trace:
         makes of the activity.
     read_wanted : dict of str to tensor of shape (n_images, n_steps, n_outputs)
         The same for "readout" and, with adaptive time selection, "selector".
+    weights : tensor of shape (n_images,)
+        How much each image counts in the loss, above 0, in any unit.
     """
 
     below: torch.Tensor
@@ -51,9 +53,10 @@ class Trace:
     scales: list
     wanted: list
     read_wanted: dict
+    weights: torch.Tensor
 
 
-def trace(lattice, images, loss):
+def trace(lattice, images, loss, weights=None):
     """Run a lattice without noise.
 
     Parameters
@@ -62,6 +65,8 @@ def trace(lattice, images, loss):
     images : tensor of shape (n_images, n_inputs, height, width)
     loss : callable
         Takes the output, returns a scalar tensor.
+    weights : tensor of shape (n_images,), default=None
+        How much each image counts in the loss; by default they count alike.
 
     Returns
     -------
@@ -90,7 +95,9 @@ def trace(lattice, images, loss):
         below = convolve(normalized, lattice.input.weight, lattice.input.bias)
         first = convolve(pool(below, lattice.factors[0]), lattice.bottom_up[0].weight, lattice.bottom_up[0].bias)
         scales = [_scales(lattice, first, drives, step) for step in steps]
-    return Trace(below, active, scales, wanted, read_wanted)
+    weights = torch.ones(len(below)) if weights is None else weights
+    weights = weights.to(below).clamp(min=torch.finfo(below.dtype).tiny)  # an image without any wants nothing
+    return Trace(below, active, scales, wanted, read_wanted, weights)
 
 
 def inputs_of(lattice, run, layer):
@@ -183,8 +190,8 @@ def best_channels(lattice, runs, layer, n_candidates, ridge=RIDGE):
         At most as many as there are singular vectors, the best first.
     """
     products, moment, count = 0.0, 0.0, 0
-    for z, y in _pixels(lattice, runs, layer):
-        products, moment, count = products + z.T @ y, moment + z.T @ z, count + len(z)
+    for z, y, weight in _pixels(lattice, runs, layer):
+        products, moment, count = products + z.T @ y, moment + z.T @ (weight * z), count + weight.sum()
     moment = moment / count
     values, vectors = torch.linalg.eigh(moment + ridge * moment.diagonal().mean() * torch.eye(len(moment)).to(moment))
     root = vectors @ (vectors / values.clamp(min=torch.finfo(values.dtype).tiny).sqrt()).T
@@ -193,7 +200,7 @@ def best_channels(lattice, runs, layer, n_candidates, ridge=RIDGE):
     directions = (root @ left)[:, : min(n_candidates, rank)].T
     directions = directions / (directions @ moment * directions).sum(dim=1, keepdim=True).sqrt()
     directions = torch.cat([directions, -directions])
-    effect = sum(torch.relu(z @ directions.T).T @ y for z, y in _pixels(lattice, runs, layer))
+    effect = sum(torch.relu(z @ directions.T).T @ y for z, y, _ in _pixels(lattice, runs, layer))
     gain = effect.norm(dim=1)
     n_tried = len(directions) // 2
     better = torch.arange(n_tried) + n_tried * (gain[n_tried:] > gain[:n_tried]).cpu()  # of the two signs
@@ -220,8 +227,9 @@ def unreachable(lattice, runs, layer, ridge=1e-6):
     wanted = brought = 0.0
     for name, written in readers(lattice, layer):
         moment = products = 0.0
-        for x, y in _readings(lattice, runs, name, written):
-            moment, products, wanted = moment + x.T @ x, products + x.T @ y, wanted + float(y.square().sum())
+        for x, y, weight in _readings(lattice, runs, name, written):
+            moment, products = moment + x.T @ (weight * x), products + x.T @ y
+            wanted += float((y.square() / weight).sum())  # y has the weight of its image already
         if torch.is_tensor(moment) and moment.any():  # silence brings nothing
             damped = moment + ridge * moment.diagonal().mean() * torch.eye(len(moment)).to(moment)
             brought += float((products * torch.linalg.solve(damped, products)).sum())
@@ -286,26 +294,27 @@ def put_channels(lattice, had, inputs_left, layer, found, amplitude, balance=1.0
 
 
 def _pixels(lattice, runs, layer):
-    """Inputs and wanted changes as rows, for each run and step."""
+    """Inputs and wanted changes as rows and the weight of each row, for each run and step."""
     for run in runs:
         for z, y in zip(inputs_of(lattice, run, layer), wanted_of(lattice, run, layer), strict=True):
-            yield _as_rows(z), _as_rows(y)
+            yield _as_rows(z), _as_rows(y), _row_weights(run, z)
 
 
 def _readings(lattice, runs, name, written):
-    """What the weights of one drive read and what is wanted of it, as rows, for each run and step."""
+    """What the weights of one drive read, what is wanted of it, and weights, as rows, for each run and step."""
     for run in runs:
         for step, active in enumerate(run.active):
             if written is None:
                 means = torch.cat([spatial_mean(layer) for layer in active], dim=1)
-                yield torch.cat([means, torch.ones_like(means[:, :1])], dim=1), run.read_wanted[name][:, step]
+                x, wanted = torch.cat([means, torch.ones_like(means[:, :1])], dim=1), run.read_wanted[name][:, step]
+                yield x, wanted, run.weights[:, None]
             elif name == "bottom_up":
                 x = _patches(pool(active[written - 1], lattice.factors[written]), lattice.kernel_size)
                 x = torch.cat([x, torch.ones_like(x[:, :1])], dim=1)
-                yield _as_rows(x), _as_rows(run.wanted[step][name, written])
+                yield _as_rows(x), _as_rows(run.wanted[step][name, written]), _row_weights(run, x)
             elif step + 1 < len(run.active):
                 x = _recurrent_patches(lattice, active, written)
-                yield _as_rows(x), _as_rows(run.wanted[step]["lateral", written])
+                yield _as_rows(x), _as_rows(run.wanted[step]["lateral", written]), _row_weights(run, x)
 
 
 def _wanted(lattice, run, layer, step, name, written):
@@ -351,6 +360,11 @@ def _block_sizes(size, factor):
 
 def _as_rows(maps):
     return maps.movedim(1, 3).flatten(0, 2)  # (images * height * width, numbers)
+
+
+def _row_weights(run, maps):
+    """The weight of each of the rows of maps, of shape (images * height * width, 1)."""
+    return run.weights.repeat_interleave(maps[0, 0].numel())[:, None]
 
 
 def _scales(lattice, first, drives, step):

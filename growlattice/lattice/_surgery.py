@@ -57,9 +57,17 @@ def compact(lattice, mask, steps_left=None, score_norm=None):
     Raises
     ------
     ValueError
-        If the mask removes everything.
+        If the mask removes everything or has another shape, or if there are fewer steps to keep.
     """
-    state = cut_state(lattice, mask, steps_left or lattice.steps_left, score_norm)
+    if mask.shape != lattice.mask.shape or mask.dtype != torch.bool:
+        raise ValueError(
+            f"mask has shape {tuple(mask.shape)} and holds {mask.dtype}. Give truth values of shape "
+            f"{tuple(lattice.mask.shape)}: layers, channels."
+        )
+    steps_left = lattice.steps_left if steps_left is None else steps_left
+    if not 1 <= steps_left <= lattice.steps_left:
+        raise ValueError(f"steps_left={steps_left} must be from 1 to {lattice.steps_left}, the steps that are left.")
+    state = cut_state(lattice, mask, steps_left, score_norm)
     return lattice_from_tensors(lattice.config, state)
 
 

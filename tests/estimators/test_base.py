@@ -3,6 +3,7 @@ import pickle
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.base import clone
@@ -256,6 +257,13 @@ def test_training_goes_on_with_no_other_form_and_keeps_the_lattice(small, make_s
     clf.set_params(warm_start=False).fit(X, y)
 
 
+def test_relaxing_refuses_another_form(small, make_small):
+    clf = make_small(max_epochs=1).fit(*small).set_params(temperature=1.0)
+    with pytest.raises(ValueError, match="'temperature': 5.0.*'temperature': 1.0"):
+        clf.relax(*small)
+    assert len(clf.history_) == 1
+
+
 def test_relaxing_between_calls_of_partial_fit_does_not_raise_prices(small, make_small):
     X, y = small
     plain, relaxed = (make_small(max_epochs=10, time_pressure=1.0).partial_fit(X, y) for _ in range(2))
@@ -401,3 +409,22 @@ def test_fits_in_threads_leave_torchs_number_of_threads(small, make_small, n_fit
             assert pool.submit(torch.get_num_threads).result() == 2
     finally:
         torch.set_num_threads(before)
+
+
+def test_classes_count_alike_in_what_is_measured(small, make_small):
+    X, y = small
+    clf = make_small(class_weight={0: 10, 1: 1}, max_epochs=2).fit(X, y, X_val=X[:50], y_val=y[:50])
+    assert clf.history_["valid_accuracy"].iloc[-1] == pytest.approx(clf.score(X[:50], y[:50]))
+    nothing = make_small(class_weight={0: 0, 1: 1}, max_epochs=1).fit(X, y, X_val=X, y_val=y)
+    assert nothing.history_["valid_accuracy"].iloc[-1] == pytest.approx(nothing.score(X, y))
+
+
+@pytest.mark.parametrize("value", [-1.0, np.nan])
+@pytest.mark.parametrize("kind", [np.asarray, pd.DataFrame, list])
+def test_an_image_of_weight_zero_is_not_even_looked_at(small, make_small, kind, value):
+    X, y = small
+    more, weights = kind(np.concatenate([X, np.full((1, 64), value)])), [1.0] * len(X) + [0.0]
+    expected, found = make_small(max_epochs=1).fit(X, y), make_small(max_epochs=1).fit(more, [*y, 7], weights)
+    assert found.classes_.tolist() == [0, 1]
+    assert found.image_shape_ == expected.image_shape_ == (1, 8, 8)
+    assert np.array_equal(found.predict_proba(X), expected.predict_proba(X))

@@ -296,4 +296,13 @@ def test_a_heavy_image_is_still_one_image(fitted, digits):
         fitted.halt(X, y, keep=0.98, confidence=0.95, sample_weight=np.full(60, 10))
     fitted.halt(X, y, keep=0.5, sample_weight=np.full(60, 10))
     assert fitted.halting_["n_images"] == 60
+    with pytest.raises(ValueError, match="sample_weight|could not convert"):
+        fitted.halt(X, y, sample_weight=["heavy"] * 60)
     fitted.halt(None)
+
+
+def test_of_one_class_everything_is_kept_for_certain(digits):
+    X = digits[0][:50]
+    clf = LatticeClassifier(max_channels=2, max_layers=1, max_steps=2, max_epochs=1, random_state=0)
+    clf.fit(X, np.zeros(len(X)))
+    assert clf.halt(X, np.zeros(len(X)), confidence=0.9).halting_["accuracy"] == 1

@@ -138,6 +138,8 @@ def test_the_estimator_given_stays_as_it_is(task, make_small):
         (dict(estimator=LatticeNet), "is no estimator of growlattice"),
         (dict(X_val=None), "X_val and y_val are missing"),
         (dict(y_val=None), "X_val and y_val are missing"),
+        (dict(X_val=np.zeros((5, 49)), y_val=np.zeros(5)), "X_val and y_val do not fit: X has 49 features"),
+        (dict(y_val=np.zeros(5)), "X_val and y_val do not fit: .* inconsistent numbers of samples"),
         (dict(y=np.zeros(90)), "y holds one value"),
         (dict(estimator=LatticeClassifier(), memory="folder"), "memory needs a random_state"),
     ],

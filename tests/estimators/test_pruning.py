@@ -9,7 +9,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, log_loss
 from skorch.callbacks import Callback
 
 from growlattice import LatticeClassifier
-from growlattice._estimators import _base
+from growlattice._estimators import _base, _fitted
 from growlattice._estimators._pruning import narrow_input, prune_lattice, search_mask
 from growlattice.lattice import compact
 from growlattice.lattice._input_cut import input_products
@@ -359,3 +359,12 @@ def test_asking_for_all_of_the_accuracy_draws_no_warning(unbalanced):
     clf, X, y = pickle.loads(pickle.dumps(unbalanced[0])), *unbalanced[1:]
     before = clf.score(X, y)
     assert clf.set_params(class_weight=None).prune(X, y, keep=1).score(X, y) >= before
+
+
+def test_candidates_of_a_score_are_neither_compiled_nor_pickled(small, make_small, monkeypatch):
+    clf = make_small(max_epochs=8).fit(*small).set_params(compile=True)
+    clf.lattice_.register_forward_hook(lambda *_: None)  # which no pickle can hold
+    ways = set()
+    monkeypatch.setattr(_fitted, "compiled_run", lambda compile, *_: ways.add(compile))
+    clf.prune(*small, keep=0.5, scoring="accuracy")
+    assert ways == {False}

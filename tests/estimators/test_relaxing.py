@@ -1,9 +1,11 @@
 """Training without prices after a cut: `relax`, and `keep` and `relax_epochs` in `fit`."""
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
-from skorch.callbacks import Checkpoint, EarlyStopping, LRScheduler
+from skorch.callbacks import Callback, Checkpoint, EarlyStopping, LRScheduler
 
 from growlattice import LatticeClassifier
 from growlattice._estimators import _base
@@ -199,11 +201,50 @@ def test_bad_parameters_are_refused(small, make_small, parameters, message):
         make_small(**parameters).fit(*small)
 
 
+def _half(epoch):
+    return 0.5**epoch
+
+
 def test_a_scheduler_goes_on_while_relaxing(small, make):
     scheduler = [LRScheduler(torch.optim.lr_scheduler.StepLR, step_size=1, gamma=0.5)]
     clf = make(callbacks=scheduler).fit(*small)
     assert clf.history_["relaxing"].tolist() == [False] * 4 + [True] * 2
     assert len(clf.relax(*small, epochs=1).history_) == 7
+
+
+class Rates(Callback):
+    """Keeps the learning rate of each epoch."""
+
+    def __init__(self):
+        self.seen = []
+
+    def on_epoch_begin(self, net, **kwargs):
+        self.seen.append(net.optimizer_.param_groups[0]["lr"])
+
+
+@pytest.mark.parametrize(
+    "policy, options",
+    [
+        (torch.optim.lr_scheduler.ExponentialLR, dict(gamma=0.8)),
+        (torch.optim.lr_scheduler.StepLR, dict(step_size=4, gamma=0.1)),
+        (torch.optim.lr_scheduler.CosineAnnealingLR, dict(T_max=9)),
+        (torch.optim.lr_scheduler.LambdaLR, dict(lr_lambda=_half)),
+    ],
+)
+def test_rates_of_a_scheduler_are_the_same_in_one_phase_and_in_several(small, make_small, policy, options):
+    def rates(train, **parameters):
+        scheduler = LRScheduler(policy, step_every="epoch", **options)
+        return train(make_small(callbacks=[Rates(), scheduler], **parameters)).callbacks[0].seen
+
+    def in_parts(clf):
+        for _ in range(6):
+            clf = pickle.loads(pickle.dumps(clf.partial_fit(*small)))
+        return clf
+
+    at_once = rates(lambda clf: clf.fit(*small), max_epochs=6)
+    phases = rates(lambda clf: clf.fit(*small).relax(*small, epochs=1), max_epochs=3, relax_epochs=2)
+    assert len(set(at_once)) > 1
+    np.testing.assert_allclose([phases, rates(in_parts)], [at_once, at_once])
 
 
 def test_the_best_epoch_is_one_of_those_since_the_cut(small, make, tmp_path):

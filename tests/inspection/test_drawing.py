@@ -2,11 +2,13 @@ import sys
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 
 from growlattice.inspection import (
     AttributionDisplay,
     ExtremesDisplay,
+    HaltingDisplay,
     MagnitudeDisplay,
     OcclusionDisplay,
     ParetoDisplay,
@@ -15,6 +17,8 @@ from growlattice.inspection import (
 )
 
 from .conftest import SHAPES, to_channels_last
+
+CURVE = ["rule", "threshold", "mean_steps", "macs", "accuracy"]
 
 
 def test_displays_draw_in_axes_that_are_given(fitted, images, sweep):
@@ -35,6 +39,18 @@ def test_displays_draw_in_axes_that_are_given(fitted, images, sweep):
         assert display.ax_ is ax and display.figure_ is figure
         assert display.plot() is display and display.figure_ is not figure
     figure.canvas.draw()
+
+
+def test_an_error_while_drawing_leaves_display_and_figures_as_they_were():
+    curve = pd.DataFrame([("halted", 0.9, 1.5, 10.0, 0.98), ("trimmed", np.nan, 1.0, 7.0, 0.9)], columns=CURVE)
+    display = HaltingDisplay(curve)
+    for before in (None, plt.subplots()[1]):
+        if before is not None:
+            display.plot(before)
+        n_figures = len(plt.get_fignums())
+        with pytest.raises(ValueError, match="must be one of"):
+            display.plot(x="nothing")
+        assert getattr(display, "ax_", None) is before and len(plt.get_fignums()) == n_figures
 
 
 def test_displays_can_share_a_colour_scale(sweep):

@@ -38,6 +38,7 @@ def test_one_step_for_all_images_can_be_drawn():
         (([1.0, np.nan],), "time_used contains NaN"),
         (([[1.0, 2.0]],), r"shape \(1, 2\)"),
         (([1.0, 2.0], [0]), "inconsistent"),
+        (([1.0, 2.0], [None, "a"]), "y contains NaN"),
     ],
 )
 def test_time_used_must_be_steps(arguments, message):

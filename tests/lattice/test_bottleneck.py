@@ -131,3 +131,21 @@ def test_the_trace_leaves_the_lattice_as_it_is():
     assert torch.equal(lattice(images).log_probas, before)
     assert all(parameter.grad is None for parameter in lattice.parameters())
     assert not lattice.readout._forward_hooks
+
+
+def test_an_image_of_weight_two_is_the_image_twice():
+    lattice, n_times = small_lattice(), torch.tensor([1, 2, 1, 3, 1, 2])
+    images = some_images(lattice)
+
+    def loss_of_all(times, labels):
+        return lambda output: -(times * output.log_probas.gather(1, labels[:, None])[:, 0]).sum()
+
+    repeated = loss_of_all(1, LABELS.repeat_interleave(n_times))
+    weighted = trace(lattice, images, loss_of_all(n_times, LABELS), n_times / 7)
+    twice = trace(lattice, images.repeat_interleave(n_times, dim=0), repeated)
+    for layer in places(lattice):
+        found, expected = (best_channels(lattice, [run], layer, 2) for run in (weighted, twice))
+        torch.testing.assert_close(found.gain, expected.gain)
+        torch.testing.assert_close(found.incoming.abs(), expected.incoming.abs())
+        shares = [unreachable(lattice, [run], layer) for run in (weighted, twice)]
+        assert shares[0] == pytest.approx(shares[1], rel=1e-6)

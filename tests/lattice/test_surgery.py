@@ -181,3 +181,18 @@ def test_moments_are_cut_as_the_parameters_they_belong_to():
     for name in kept:
         assert torch.equal(left[f"{name}.exp_avg"], state[name])
         assert left[f"{name}.step"] == 3
+
+
+@pytest.mark.parametrize(
+    "mask, steps_left, words",
+    [
+        (torch.ones(3, dtype=torch.bool), None, r"mask has shape \(3,\) and holds torch.bool. .* shape \(3, 3\)"),
+        (torch.ones(3, 3, dtype=torch.int64), None, "holds torch.int64"),
+        (torch.ones(3, 3, dtype=torch.bool), 0, "steps_left=0 must be from 1 to 2"),
+        (torch.ones(3, 3, dtype=torch.bool), 3, "steps_left=3 must be from 1 to 2"),
+    ],
+)
+def test_what_is_to_be_kept_must_be_there(mask, steps_left, words):
+    shorter = compact(make_lattice(n_steps=3), torch.ones(3, 3, dtype=torch.bool), 2)
+    with pytest.raises(ValueError, match=words):
+        compact(shorter, mask, steps_left)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from growlattice._training import _expressivity
-from growlattice._training._expressivity import draw_by_gain
+from growlattice._training._expressivity import draw_by_gain, expressivity
 from growlattice._training._growth import Move, first_form, grow_net
 from growlattice._training._net import seeded_generator
 from growlattice._training._training_set import TrainingSet
@@ -52,6 +52,15 @@ def test_channels_drawn_by_gain_lower_the_error_of_the_images(make, weights):
     assert larger.channels_left == [4, 2] and larger.inputs_left == 4
     assert error(larger, data) < error(lattice, data)
     assert lattice.channels_left == [2]
+
+
+def test_the_unit_of_weights_does_not_matter_and_no_weight_is_absence():
+    lattice, weights = regressing_lattice(), np.arange(12.0)
+    tables = [expressivity(lattice, training_set(lattice, unit * weights), 2) for unit in (1, 100)]
+    data = training_set(lattice, weights)
+    without = TrainingSet(data.images[1:], data.targets[1:], data.sample_weight[1:])
+    for row, other, third in zip(*tables, expressivity(lattice, without, 2), strict=True):
+        assert row == pytest.approx(other) and row["unreachable"] == pytest.approx(third["unreachable"])
 
 
 def test_steps_of_the_move_are_added_too():
