@@ -262,11 +262,11 @@ class PruningMixin:
 
         full = self.lattice_
         pruned = prune_lattice(full, is_enough, norms_of, moment_of, trim_steps, self._report)
-        self.net_ = self._net_of(replace(self._trained(), lattice=pruned, moments={}))
         rows = {
             "before": resources_row(full, **{name: before}),
             "after": resources_row(pruned, **{name: score(pruned)}),
         }
+        self.net_ = self._net_of(replace(self._trained(), lattice=pruned, moments={}))
         self.resources_ = pd.DataFrame.from_dict(rows, orient="index")
 
     def _with_lattice(self, lattice):
