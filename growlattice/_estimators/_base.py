@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 from sklearn.callback import CallbackSupportMixin, with_callbacks
-from sklearn.utils import _safe_indexing, check_consistent_length, check_random_state
+from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from .._storage._fit import describe_estimator
@@ -29,7 +29,7 @@ from .._training._images import as_size
 from .._training._inference import measure
 from .._training._input_form import InputForm
 from .._training._net import seeded_generator
-from .._training._training_set import pixel_statistics, warn_of_far_pixels
+from .._training._training_set import pixel_statistics, warn_of_far_pixels, without_absent
 from .._version import DOCUMENTATION
 from ..lattice import Lattice
 from ..lattice._costs import REFERENCE_STEPS
@@ -304,7 +304,7 @@ class BaseLatticeEstimator(CallbackSupportMixin, FittedLattice):
 
     def _training_set(self, X, y, sample_weight, learn, **options):
         """The training set of X, y and weights, without what has no weight; their form is learned or checked."""
-        X, y, sample_weight = _without_absent(X, y, sample_weight)
+        X, y, sample_weight = without_absent(X, y, sample_weight)
         images = self._learn_images(X) if learn else self._images(X)
         y = self._checked_y(y)
         check_consistent_length(images, y, sample_weight)
@@ -380,20 +380,6 @@ class BaseLatticeEstimator(CallbackSupportMixin, FittedLattice):
 
     def _seed(self):
         return int(check_random_state(self.random_state).randint(2**31 - 1))
-
-
-def _without_absent(X, y, sample_weight):
-    """X, y and weights without images of weight 0, which are not even looked at."""
-    parts = X, y, sample_weight
-    kinds = np.ndarray, list, pd.DataFrame, pd.Series
-    if np.ndim(sample_weight) != 1 or not (isinstance(X, kinds) and isinstance(y, kinds)):
-        return parts
-    if any(getattr(part, "ndim", 1) == 0 or len(part) != len(sample_weight) for part in (X, y)):
-        return parts  # which is an error, and is said where lengths are compared
-    present = np.flatnonzero(np.asarray(sample_weight) != 0)
-    if len(present) in (0, len(sample_weight)):
-        return parts
-    return _safe_indexing(X, present), _safe_indexing(y, present), np.asarray(sample_weight)[present]
 
 
 @contextmanager

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from hashlib import blake2b
 
 import numpy as np
+import pandas as pd
 import torch
-from sklearn.utils import compute_class_weight
+from sklearn.utils import _safe_indexing, compute_class_weight
 
 from ._device import upload
 
@@ -48,6 +49,20 @@ class TrainingSet:
         targets = targets.to(dtype) if targets.is_floating_point() else targets
         images = self.images if device.type == "cpu" else upload(self.images, device)
         return TrainingSet(images, targets.to(device), weight)
+
+
+def without_absent(X, y, sample_weight):
+    """X, y and weights as a user gives them, without images of weight 0, which are not even looked at."""
+    parts = X, y, sample_weight
+    kinds = np.ndarray, list, pd.DataFrame, pd.Series
+    if np.ndim(sample_weight) != 1 or not (isinstance(X, kinds) and isinstance(y, kinds)):
+        return parts
+    if any(getattr(part, "ndim", 1) == 0 or len(part) != len(sample_weight) for part in (X, y)):
+        return parts  # which is an error, and is said where lengths are compared
+    present = np.flatnonzero(np.asarray(sample_weight) != 0)
+    if len(present) in (0, len(sample_weight)):
+        return parts
+    return _safe_indexing(X, present), _safe_indexing(y, present), np.asarray(sample_weight)[present]
 
 
 def make_training_set(images, targets, sample_weight, classes=None, class_weight=None):
