@@ -221,8 +221,8 @@ class LatticeNet(NeuralNet):
             self.history.record("next_lr", self.optimizer_.param_groups[0]["lr"])
 
     def resume_schedule(self):
-        """Let a new scheduler go on after the epochs before: most compute a rate from the one that is set."""
-        if self._has_scheduler and self.history:
+        """Let a scheduler go on after epochs that it had: most compute a rate from the one that is set."""
+        if self._has_scheduler and self.history and "next_lr" in self.history[-1]:
             self._set_lr(self.history[-1]["next_lr"])
 
     def train_batches(self, batches, start, end, decay, relaxing=False):

@@ -95,7 +95,7 @@ def trace(lattice, images, loss, weights=None):
         below = convolve(normalized, lattice.input.weight, lattice.input.bias)
         first = convolve(pool(below, lattice.factors[0]), lattice.bottom_up[0].weight, lattice.bottom_up[0].bias)
         scales = [_scales(lattice, first, drives, step) for step in steps]
-    weights = torch.ones(len(below)) if weights is None else weights
+    weights = below.new_ones(len(below)) if weights is None else weights
     weights = weights.to(below).clamp(min=torch.finfo(below.dtype).tiny)  # an image without any wants nothing
     return Trace(below, active, scales, wanted, read_wanted, weights)
 

@@ -247,6 +247,14 @@ def test_rates_of_a_scheduler_are_the_same_in_one_phase_and_in_several(small, ma
     np.testing.assert_allclose([phases, rates(in_parts)], [at_once, at_once])
 
 
+def test_a_scheduler_may_come_later(small, make_small):
+    clf = make_small(max_epochs=1).fit(*small)
+    scheduler = LRScheduler(torch.optim.lr_scheduler.ExponentialLR, gamma=0.5)
+    later = [Rates(), scheduler]
+    rates = clf.set_params(callbacks=later).relax(*small, epochs=2).relax(*small, epochs=1).callbacks[0].seen
+    np.testing.assert_allclose(rates, rates[0] * np.array([1, 0.5, 0.25]))
+
+
 def test_the_best_epoch_is_one_of_those_since_the_cut(small, make, tmp_path):
     X, y = small
     best = Checkpoint(monitor="valid_accuracy_best", dirname=str(tmp_path), load_best=True)
