@@ -147,7 +147,7 @@ class HaltingMixin:
 
     def _answers_so_far(self, X, y, sample_weight):
         """The lattice's answers after each step that is left, and the images as a training set."""
-        if np.ndim(sample_weight) == 1:
+        if sample_weight is not None and np.asarray(sample_weight).ndim == 1:
             sample_weight = check_array(sample_weight, ensure_2d=False, dtype=float, input_name="sample_weight")
             if sample_weight.max() > 0:  # no image is to count as several, however heavy
                 sample_weight = sample_weight / (2 * sample_weight.max())

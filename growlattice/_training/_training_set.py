@@ -55,14 +55,15 @@ def without_absent(X, y, sample_weight):
     """X, y and weights as a user gives them, without images of weight 0, which are not even looked at."""
     parts = X, y, sample_weight
     kinds = np.ndarray, list, pd.DataFrame, pd.Series
-    if np.ndim(sample_weight) != 1 or not (isinstance(X, kinds) and isinstance(y, kinds)):
+    if sample_weight is None or not (isinstance(X, kinds) and isinstance(y, kinds)):
         return parts
-    if any(getattr(part, "ndim", 1) == 0 or len(part) != len(sample_weight) for part in (X, y)):
+    weights = np.asarray(sample_weight)
+    if weights.ndim != 1 or any(getattr(part, "ndim", 1) == 0 or len(part) != len(weights) for part in (X, y)):
         return parts  # which is an error, and is said where lengths are compared
-    present = np.flatnonzero(np.asarray(sample_weight) != 0)
-    if len(present) in (0, len(sample_weight)):
+    present = np.flatnonzero(weights != 0)
+    if len(present) in (0, len(weights)):
         return parts
-    return _safe_indexing(X, present), _safe_indexing(y, present), np.asarray(sample_weight)[present]
+    return _safe_indexing(X, present), _safe_indexing(y, present), weights[present]
 
 
 def make_training_set(images, targets, sample_weight, classes=None, class_weight=None):
