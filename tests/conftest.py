@@ -9,8 +9,9 @@ from growlattice import LatticeClassifier
 
 
 def pytest_configure():
-    """Workers of pytest-xdist share the CPU: with one thread each the suite takes half the time. They inherit this."""
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    """Set what workers of pytest-xdist and scripts inherit."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # they share the CPU: tests/lattice takes 0.6 of the time so
+    os.environ["MPLBACKEND"] = "agg"
 
 
 @pytest.fixture(scope="session")

@@ -1,15 +1,12 @@
 """Images, a fitted lattice and a sweep to draw."""
 
-import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.datasets import load_digits
 
 from growlattice import LatticeClassifier
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
 
 SHAPES = [(3, 9, 7), (3, 9, 7, 1), (3, 9, 7, 3), (3, 9, 7, 4), (3, 1, 9, 7), (3, 3, 9, 7), (3, 4, 9, 7)]
 
