@@ -43,7 +43,7 @@ SETTINGS = {
     },
     "smoke": {
         "data": {"name": "digits", "n_train": 200, "n_test": 100},
-        "lattice": {"max_channels": 4, "max_layers": 2, "max_steps": 2, "max_epochs": 4, "batch_size": 32},
+        "lattice": {"max_channels": 4, "max_layers": 2, "max_steps": 2, "max_epochs": 3, "batch_size": 50},
         "pressures": [0.1, 1.0],
         "n_seeds": 2,
         "patch_size": 2,

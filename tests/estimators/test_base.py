@@ -22,7 +22,7 @@ from growlattice._training._training_set import TrainingSet
 
 
 def fit_at_prices(digits, **pressures):
-    sizes = dict(max_channels=8, max_layers=3, max_steps=3, max_epochs=10)
+    sizes = dict(max_channels=8, max_layers=3, max_steps=3, max_epochs=10, batch_size=100)
     return LatticeClassifier(**sizes, **pressures, random_state=0).fit(digits[0][:400], digits[2][:400])
 
 

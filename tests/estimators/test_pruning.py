@@ -85,7 +85,13 @@ def test_channels_and_steps_are_chosen_together():
 
 
 PRESSURES = dict(
-    breadth_pressure=100.0, depth_pressure=40.0, max_channels=8, max_layers=3, max_epochs=12, random_state=0
+    breadth_pressure=100.0,
+    depth_pressure=40.0,
+    max_channels=8,
+    max_layers=3,
+    max_epochs=12,
+    batch_size=64,
+    random_state=0,
 )
 
 

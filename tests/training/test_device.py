@@ -108,7 +108,7 @@ def test_training_comes_to_the_same_whatever_threads_there_are(digits, torch_thr
     X, _, y, _ = digits
 
     def weights(n_threads=1):
-        clf = LatticeClassifier(max_epochs=2, n_threads=n_threads, random_state=0).fit(X[:300], y[:300])
+        clf = LatticeClassifier(max_epochs=1, n_threads=n_threads, random_state=0).fit(X[:128], y[:128])
         return np.concatenate([value.detach().numpy().ravel() for value in clf.lattice_.parameters()])
 
     torch_threads(1)
