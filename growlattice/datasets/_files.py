@@ -41,7 +41,7 @@ def read_array(archive, key):
     try:
         content = io.BytesIO(archive.read(member))
         array = np.lib.format.read_array(content, allow_pickle=False)
-    except DAMAGE as error:
+    except (*DAMAGE, MemoryError) as error:  # a header may claim any shape
         raise ValueError(f"{key} cannot be read ({str(error) or 'it ends too early'})") from error
     if content.read(1):
         raise ValueError(f"{key} goes on after its last value")

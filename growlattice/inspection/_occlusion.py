@@ -83,8 +83,9 @@ class OcclusionDisplay(Display):
 
     def __init__(self, shares, time_used):
         self.shares = check_array(shares, ensure_2d=False, dtype=float, input_name="shares")
-        self.time_used = check_array(time_used, dtype=float, ensure_min_features=2, input_name="time_used")
+        self.time_used = check_array(time_used, dtype=float, input_name="time_used")
         n_shares, n_images = self.time_used.shape
+        _check_several(n_images)
         if self.shares.shape != (n_shares,):
             raise ValueError(
                 f"time_used has {n_shares} rows, but shares has shape {self.shares.shape}. Give a row for each share."
@@ -107,6 +108,7 @@ class OcclusionDisplay(Display):
         one share is covered at all larger ones.
         """
         time_used, seed = fitted_attribute(estimator, "time_used"), random_state
+        _check_several(len(checked_images(images)))
         if not isinstance(seed, Integral):
             seed = check_random_state(seed).randint(2**31 - 1)
         options = dict(patch_size=patch_size, fill=fill, random_state=seed)
@@ -124,3 +126,8 @@ class OcclusionDisplay(Display):
         ax.plot(self.shares, self.mean, "o-", color="tab:blue", label="mean of the images")
         ax.set(xlabel="share of the image occluded", ylabel="time used (steps)")
         legend_above(ax)
+
+
+def _check_several(n_images):
+    if n_images < 2:
+        raise ValueError(f"There is {n_images} image, and an interval over images needs at least 2.")

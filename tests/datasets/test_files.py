@@ -57,6 +57,16 @@ def test_a_flipped_byte_in_an_array_is_refused(case, key, tmp_path):
     assert_refused(case, path, f"{key} cannot be read .*Bad CRC-32")
 
 
+def test_a_header_that_claims_a_huge_shape_is_refused(case, tmp_path):
+    path = tmp_path / case.filename
+    header = np.lib.format.magic(1, 0) + b"\x76\x00"
+    header += b"{'descr': '|u1', 'fortran_order': False, 'shape': (10000000, 32, 1000000, 3), }".ljust(0x75) + b"\n"
+    with zipfile.ZipFile(path, "w") as archive:
+        for key, array in some_arrays(case).items():
+            archive.writestr(f"{key}.npy", header if key == KEYS[0] else npy_bytes(array))
+    assert_refused(case, path, f"{KEYS[0]} cannot be read")
+
+
 def test_an_array_said_to_lie_beyond_the_end_of_the_file_is_refused(case, tmp_path):
     path = store(tmp_path, case)
     content = bytearray(path.read_bytes())

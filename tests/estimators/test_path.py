@@ -145,10 +145,10 @@ def test_the_estimator_given_stays_as_it_is(task, make_small):
     ],
 )
 def test_bad_input_is_refused_before_anything_is_trained(task, make_small, arguments, message, trained):
-    trained.stop_at = 0
     given = dict(zip(("estimator", "X", "y", "X_val", "y_val"), (make_small(), *task), strict=True))
     with pytest.raises(ValueError, match=message):
         pressure_path(**given | SHORT | arguments)
+    assert trained.n == 0
 
 
 def test_progress_is_told(task, make_small, capsys):

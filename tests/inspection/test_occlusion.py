@@ -77,7 +77,7 @@ def test_time_under_occlusion_is_that_of_the_occluded_images(fitted, images):
     [
         ([0.0, 0.5], [[1.0, 2.0]], "time_used has 1 rows"),
         ([0.0, np.nan], [[1.0, 2.0], [1.0, 2.0]], "shares contains NaN"),
-        ([0.0], [[1.0]], "minimum of 2"),
+        ([0.0], [[1.0]], "There is 1 image, and an interval over images needs at least 2"),
         ([0.0, 50.0], [[1.0, 2.0], [1.0, 2.0]], "between 0 and 50"),
         ([0.0, 0.5], [[1.0, 2.0], [1.0, -1.0]], "steps from -1 on"),
     ],
@@ -85,3 +85,9 @@ def test_time_under_occlusion_is_that_of_the_occluded_images(fitted, images):
 def test_time_under_occlusion_needs_a_row_for_each_share(shares, time_used, message):
     with pytest.raises(ValueError, match=message):
         OcclusionDisplay(shares, time_used)
+
+
+def test_a_single_image_is_refused_before_anything_is_computed(fitted, images, monkeypatch):
+    monkeypatch.setattr(type(fitted), "time_used", lambda self, X: pytest.fail("it was computed"))
+    with pytest.raises(ValueError, match="There is 1 image"):
+        OcclusionDisplay.from_estimator(fitted, images[0][:1])
