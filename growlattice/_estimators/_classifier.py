@@ -182,7 +182,8 @@ class LatticeClassifier(ClassifierMixin, PruningMixin, HaltingMixin, BaseLattice
     resources_ : DataFrame
         Written by `prune`, and by `fit` with `keep`: input channels, layers, channels of each layer, steps, parameters,
         multiply-accumulates per image and accuracy (or the score asked for) on the images given, in the rows "before"
-        and "after". `halt` adds the row "halted", with the means of steps and multiply-accumulates over its own images.
+        and "after" the cut, which `relax` leaves as they are. `halt` adds the row "halted", with the means of steps and
+        multiply-accumulates over its own images.
     halting_ : dict
         Written by `halt`: the "threshold" that the largest probability has to exceed; "keep", "confidence" (None where
         there is no guarantee) and "n_images" that it was chosen with; and, on these images, "mean_steps" and "macs" per

@@ -46,7 +46,7 @@ def pressure_path(
         Not fitted; its parameters count. It stays as it is.
     X, y, X_val, y_val
         Images and targets to train on, and to measure accuracy on, as in `fit`.
-    pressures : sequence of float or of dict, default=(10.0,)
+    pressures : float, dict, or sequence of such, default=(10.0,)
         Ascending. A number is the price of both breadth and depth. A dict, such as
         ``{"breadth_pressure": 3, "time_pressure": 0.3}``, gives prices of its own, and the rest stay as they are.
     keeps : sequence of float, default=(0.9, 0.6, 0.3, 0.2, 0.12, 0.05)
@@ -207,7 +207,7 @@ def _line(row):
 def _check_prices(pressures, estimator):
     """The three prices of each step of the path, as dicts; ascending."""
     prices = [{name: getattr(estimator, name) for name in PRESSURES}]
-    for step in pressures:
+    for step in [pressures] if isinstance(pressures, (Real, dict)) else pressures:
         new = {"breadth_pressure": step, "depth_pressure": step} if isinstance(step, Real) else step
         if not (isinstance(new, dict) and set(new) <= set(PRESSURES) and all(map(is_pressure, new.values()))):
             raise ValueError(

@@ -185,7 +185,8 @@ class LatticeRegressor(MultiOutputMixin, RegressorMixin, PruningMixin, HaltingMi
     resources_ : DataFrame
         Written by `prune`, and by `fit` with `keep`: input channels, layers, channels of each layer, steps, parameters,
         multiply-accumulates per image and R2 (or the score asked for) on the images given, in the rows "before" and
-        "after". `halt` adds the row "halted", with the means of steps and multiply-accumulates over its own images.
+        "after" the cut, which `relax` leaves as they are. `halt` adds the row "halted", with the means of steps and
+        multiply-accumulates over its own images.
     halting_ : dict
         Written by `halt`: the "threshold" that an answer has to move less than, in standard deviations of y; "keep",
         "confidence" (None where there is no guarantee) and "n_images" that it was chosen with; and, on these images,

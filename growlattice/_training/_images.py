@@ -30,7 +30,7 @@ def is_image_list(X):
     if len(X) == 0:
         return False
     first = X[0]
-    return isinstance(first, (str, os.PathLike)) or _is_pil(first)
+    return isinstance(first, (str, os.PathLike)) or is_pil(first)
 
 
 def read_images(X, n_channels=None, image_size=None):
@@ -56,7 +56,7 @@ def read_images(X, n_channels=None, image_size=None):
     """
     items = list(np.asarray(X).reshape(-1)) if hasattr(X, "shape") else list(X)
     for index, item in enumerate(items):
-        if not isinstance(item, (str, os.PathLike)) and not _is_pil(item):
+        if not isinstance(item, (str, os.PathLike)) and not is_pil(item):
             raise ValueError(f"Item {index} of X is {item!r}. Give a PIL image or a path for each image.")
     if n_channels not in (None, *MODES):
         raise ValueError(
@@ -119,7 +119,7 @@ def shape_of_rows(rows, image_shape=None):
     Warns
     -----
     UserWarning
-        If the length alone would make an image.
+        If the length alone would make an image, or if it does and the numbers are all 0 or 1, as in many tables.
 
     Examples
     --------
@@ -140,6 +140,12 @@ def shape_of_rows(rows, image_shape=None):
     if side < SMALLEST_SQUARE or side * side != n_features:
         return (n_features, 1, 1)
     if _look_like_pixels(rows):
+        if rows.max(initial=0) == 1:
+            warnings.warn(
+                f"The rows of X have {n_features} numbers, all 0 or 1, and are taken as square images. If they are, "
+                f"image_shape=(1, {side}, {side}) says so; if they are a table, give image_shape=({n_features}, 1, 1).",
+                stacklevel=2,
+            )
         return (1, side, side)
     warnings.warn(
         f"The rows of X have {n_features} numbers, of which some are negative or not whole, and are taken as one pixel "
@@ -205,16 +211,16 @@ def as_size(image_size):
     return (image_size, image_size) if isinstance(image_size, Integral) else tuple(image_size)
 
 
-def _is_pil(item):
+def is_pil(item):
     return hasattr(item, "getbands") and hasattr(item, "convert")
 
 
 def _name(item, index):
-    return f"image {index}" if _is_pil(item) else repr(os.fspath(item))
+    return f"image {index}" if is_pil(item) else repr(os.fspath(item))
 
 
 def _n_channels(item):
-    if _is_pil(item):
+    if is_pil(item):
         bands = item.getbands()
     else:
         with _opened(item) as image:
@@ -226,7 +232,7 @@ def _n_channels(item):
 
 def _pixels(item, mode):
     """Bytes of one image as (n_channels, height, width)."""
-    if not _is_pil(item):
+    if not is_pil(item):
         with _opened(item) as image:
             return _pixels(image, mode)
     if item.mode.startswith(("I", "F")):
@@ -243,9 +249,9 @@ def _opened(path):
     from PIL import Image
 
     try:
-        with Image.open(path) as image:
+        with Image.open(str(path)) as image:
             yield image
     except Exception as error:
         raise ValueError(
-            f"Cannot read the image {os.fspath(path)!r}: {error}. Give paths of images that Pillow opens."
+            f"Cannot read the image {str(path)!r}: {error}. Give paths of images that Pillow opens."
         ) from error

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
-from ._images import as_pixels, as_size, channels_first, is_image_list, read_images, resize, shape_of_rows
+from ._images import as_pixels, as_size, channels_first, is_image_list, is_pil, read_images, resize, shape_of_rows
 
 HOW_TO_GIVE_IMAGES = (
     "Give an array of shape (n, height, width), (n, height, width, channels) or (n, channels, height, width), rows of "
@@ -87,6 +87,7 @@ class InputForm:
         ndarray of shape (n_images, *image_shape)
         """
         _refuse_what_is_no_array(X)
+        self._refuse_single_image(X)
         images = _read(X, self.input_shape, self.declared_shape, self.image_size, estimator, reset=False)
         images = self._resized(images)
         if images.shape[1:] != self.image_shape:
@@ -119,6 +120,12 @@ class InputForm:
         if not sound:
             raise ValueError(f"no input has the form {self}")
 
+    def _refuse_single_image(self, X):
+        channels, height, width = self.input_shape
+        single = [(height, width), (height, width, channels)] + [self.input_shape] * (channels > 1)
+        if height * width > 1 and getattr(X, "shape", None) in single:
+            raise ValueError(f"X has shape {tuple(X.shape)}, as one image has. Give images: X[None].")
+
     def _resized(self, images):
         images = as_pixels(images)
         return images if self.image_size is None else resize(images, self.image_size)
@@ -128,6 +135,8 @@ def _read(X, shape, declared, size, estimator, reset):
     """X as an array of images, of a shape that is known or None; those of a list are resized already."""
     if is_image_list(X):
         return read_images(X, n_channels=shape and shape[0], image_size=size)
+    if _n_axes(X) > 4:
+        raise ValueError(f"X has {_n_axes(X)} axes. {HOW_TO_GIVE_IMAGES}.")
     if _n_axes(X) in (3, 4):
         return channels_first(check_array(X, allow_nd=True), declared)
     rows = validate_data(estimator, X, reset=reset)
@@ -141,6 +150,8 @@ def _refuse_what_is_no_array(X):
             f"X is the path {os.fspath(X)!r}. {HOW_TO_GIVE_IMAGES}; of a folder with one subfolder for each class: "
             "X, y = zip(*torchvision.datasets.ImageFolder(path).samples)."
         )
+    if is_pil(X):
+        raise TypeError("X is one image. Give a list of images: [X].")
     numbers = isinstance(X, (list, tuple)) or any(hasattr(X, name) for name in ("shape", "__array__", "__dataframe__"))
     if hasattr(X, "__getitem__") and not numbers:
         found = type(X).__name__
@@ -154,4 +165,9 @@ def _refuse_what_is_no_array(X):
 
 
 def _n_axes(X):
-    return X.ndim if hasattr(X, "ndim") else np.asarray(X).ndim
+    if hasattr(X, "ndim"):
+        return X.ndim
+    try:
+        return np.asarray(X).ndim
+    except ValueError as error:  # NumPy's about rows or images of unequal shape
+        raise ValueError(f"X is a {type(X).__name__} that is no array: {error} {HOW_TO_GIVE_IMAGES}.") from error

@@ -36,7 +36,8 @@ class ClassTargets:
         if len(unknown):
             raise ValueError(
                 f"y holds the classes {unknown!r}, which the lattice was not made for: {self.classes!r}. "
-                "Give all classes in the first call, or fit with warm_start=False."
+                "Give labels of these. For others, fit anew, without warm_start; partial_fit takes all classes that "
+                "will ever come in its first call."
             )
         return np.searchsorted(self.classes, y)
 

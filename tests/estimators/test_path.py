@@ -151,6 +151,12 @@ def test_bad_input_is_refused_before_anything_is_trained(task, make_small, argum
     assert trained.n == 0
 
 
+def test_one_price_needs_no_list(task, make_small, trained):
+    short = {**SHORT, "keeps": [0.5]}
+    path = pressure_path(make_small(), *task, **{**short, "pressures": 3})
+    pd.testing.assert_frame_equal(path[EXACT], pressure_path(make_small(), *task, **{**short, "pressures": [3]})[EXACT])
+
+
 def test_progress_is_told(task, make_small, capsys):
     pressure_path(make_small(), *task, **SHORT, verbose=1)
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("prices")]

@@ -26,8 +26,8 @@ def picture_files(tmp_path, random_images):
     "n_features, expected", [(64, (1, 8, 8)), (784, (1, 28, 28)), (49, (49, 1, 1)), (65, (65, 1, 1)), (1, (1, 1, 1))]
 )
 def test_rows_are_square_grey_images_from_eight_by_eight_up(n_features, expected):
-    assert shape_of_rows(np.ones((3, n_features))) == expected
-    assert shape_of_rows(np.ones((3, n_features), dtype=np.uint8)) == expected
+    assert shape_of_rows(np.full((3, n_features), 2.0)) == expected
+    assert shape_of_rows(np.full((3, n_features), 2, dtype=np.uint8)) == expected
 
 
 def test_image_shape_must_multiply_out():
@@ -45,6 +45,16 @@ def test_one_number_that_is_no_pixel_makes_squares_one_pixel(monkeypatch, value,
     with pytest.warns(UserWarning, match=r"64 numbers.*image_shape=\(1, 8, 8\).*image_shape=\(64, 1, 1\)") as caught:
         assert shape_of_rows(rows) == (64, 1, 1)
     assert len(caught) == 1
+
+
+@pytest.mark.parametrize("dtype", [bool, np.uint8, float])
+def test_squares_of_0_and_1_alone_may_be_a_table(dtype):
+    rows = np.zeros((5, 64), dtype=dtype)
+    assert shape_of_rows(rows) == (1, 8, 8)
+    rows[2, 3] = 1
+    with pytest.warns(UserWarning, match=r"all 0 or 1.*image_shape=\(1, 8, 8\).*image_shape=\(64, 1, 1\)"):
+        assert shape_of_rows(rows) == (1, 8, 8)
+    assert shape_of_rows(rows, (64, 1, 1)) == (64, 1, 1)
 
 
 @pytest.mark.parametrize("n_features", [49, 63, 65])

@@ -51,6 +51,24 @@ def test_a_form_is_learned_and_reads_the_same_again(kind):
     form.check()
 
 
+@pytest.mark.parametrize("kind", ["square rows", "grey images", "channels last", "channels first", "a tensor"])
+def test_one_image_without_an_axis_of_images_is_told(kind):
+    X, shape = KINDS[kind]
+    form, _, estimator = learn(X)
+    single = X[0].reshape(8, 8) if kind == "square rows" else X[0]
+    with pytest.raises(ValueError, match=r"as one image has. Give images: X\[None\]"):
+        form.read(single, estimator)
+
+
+def test_lists_that_are_no_array_and_other_axes_are_told():
+    with pytest.raises(ValueError, match="X is a list that is no array: .* Give an array of shape"):
+        learn([np.zeros((8, 8)), np.zeros((9, 8))])
+    with pytest.raises(ValueError, match="X has 5 axes. Give an array of shape"):
+        learn(np.zeros((2, 1, 3, 8, 8)))
+    with pytest.raises(TypeError, match=r"X is one image. Give a list of images: \[X\]"):
+        learn(pictures()[0])
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_form_reads_one_image_as_it_reads_many(kind):
     X, _ = KINDS[kind]
