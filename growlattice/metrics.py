@@ -5,6 +5,7 @@ import warnings
 import weakref
 from contextlib import contextmanager
 from functools import partial
+from numbers import Real
 
 import joblib
 import numpy as np
@@ -48,6 +49,8 @@ def resource_scorers(keep=0.98, score="accuracy"):
     >>> names[3:]  # of a pruned copy
     ['accuracy_pruned', 'channels_used', 'layers_used', 'macs_per_image']
     """
+    if not (isinstance(keep, Real) and 0 <= keep <= 1):
+        raise ValueError(f"keep={keep!r} must be a number from 0 to 1: the share of the score above chance to keep.")
     pruned = _PrunedCopy(keep)
     return {
         score: _score,
@@ -213,6 +216,8 @@ def _cheapest(resource, within, accuracy, cv_results_):
     if missing:
         raise ValueError(f"cv_results_ lacks the scores {missing}. Give the search scoring=resource_scorers().")
     accuracy, cost = (np.asarray(cv_results_[f"mean_test_{name}"]) for name in (accuracy, resource))
+    if (np.isnan(accuracy) | np.isnan(cost)).all():
+        raise ValueError("No candidate has both scores: look at the warnings of the search, and at its cv_results_.")
     near = accuracy >= np.nanmax(accuracy) - within - 1e-12  # rounding
     order = np.lexsort((-accuracy, np.where(near & ~np.isnan(cost), cost, np.inf)))
     return order[0]

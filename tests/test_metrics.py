@@ -114,6 +114,15 @@ def test_cheapest_by_hand():
     assert cheapest("macs", within=0.1, accuracy="accuracy")(exact) == 1  # 0.93 - 0.1 is above 0.83 in floats
     with pytest.raises(ValueError, match=r"lacks the scores \['accuracy'\]. Give the search scoring=resource_scorers"):
         cheapest("macs", accuracy="accuracy")(results)
+    failed = {"mean_test_accuracy_pruned": np.array([np.nan, 0.9]), "mean_test_macs": np.array([1.0, np.nan])}
+    with pytest.raises(ValueError, match="No candidate has both scores"):
+        cheapest("macs")(failed)
+
+
+@pytest.mark.parametrize("keep", [2, -0.1, "a", None])
+def test_a_share_that_is_none_is_refused_before_a_search(keep):
+    with pytest.raises(ValueError, match="must be a number from 0 to 1"):
+        resource_scorers(keep=keep)
 
 
 def test_the_pareto_front_equals_what_comparing_all_pairs_gives():

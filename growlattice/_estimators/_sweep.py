@@ -69,7 +69,7 @@ def read_sweep(folder):
     >>> sweep.loc[0, "load"]().predict(X[:2])
     array([0, 1])
     """
-    rows = []
+    rows, folder = [], os.fspath(folder)  # os.listdir would take None for the current folder
     for name in sorted(os.listdir(folder)):
         if name.endswith(FINISHED):
             path = os.path.join(folder, name)

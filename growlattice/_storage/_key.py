@@ -11,6 +11,7 @@ import hashlib
 import inspect
 import json
 import sys
+from collections import OrderedDict
 from functools import lru_cache, partial
 from importlib.resources import files
 from types import CodeType, ModuleType
@@ -160,8 +161,8 @@ class _Identification:
             return [self.of(item) for item in value]
         if kind in (set, frozenset):
             return ["set", *(self.of(item) for item in sorted(value, key=_order))]
-        if kind is dict:
-            return ["dict", *([self.of(key), self.of(value[key])] for key in sorted(value, key=_order))]
+        if kind in (dict, OrderedDict):
+            return [kind.__name__, *([self.of(key), self.of(item)] for key, item in value.items())]  # order may decide
         if kind is bytes:
             return ["bytes", value.hex()]
         if kind is np.ndarray or isinstance(value, (torch.Tensor, torch.Generator)):

@@ -174,7 +174,7 @@ def forget(folder, dry_run=False):
     >>> forget(mkdtemp())
     []
     """
-    removed = []
+    removed, folder = [], os.fspath(folder)  # os.listdir would take None for the current folder
     for name in sorted(os.listdir(folder)):
         path = os.path.join(folder, name)
         is_entry, is_part = ENTRY.fullmatch(name), PART.fullmatch(name)

@@ -89,7 +89,7 @@ def _summarize_trials(trials, n_images):
             f"cifar10_test_test_idx goes from {image.min():g} to {image.max():g} outside attention checks, but "
             f"integers from 0 to {n_images - 1} were expected"
         )
-    times = time[time > 0].groupby(image).agg(["median", "mean"]).reindex(range(n_images))
+    times = time[(time > 0) & np.isfinite(time)].groupby(image).agg(["median", "mean"]).reindex(range(n_images))
     return {"reaction_time": times["median"].to_numpy(), "mean_reaction_time": times["mean"].to_numpy()}
 
 

@@ -54,6 +54,8 @@ def test_an_empty_folder_is_an_empty_table_and_a_missing_one_is_named(tmp_path_f
     assert set(swept_columns) == set(read_sweep(tmp_path).columns)
     with pytest.raises(FileNotFoundError, match="nowhere"):
         read_sweep(tmp_path / "nowhere")
+    with pytest.raises(TypeError, match="not NoneType"):
+        read_sweep(None)
 
 
 def test_a_folder_that_is_still_written_to_can_be_read(swept):

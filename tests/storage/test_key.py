@@ -1,3 +1,4 @@
+import collections
 import functools
 import importlib
 import json
@@ -10,7 +11,6 @@ import textwrap
 import threading
 import tracemalloc
 import types
-from collections import namedtuple
 
 import numpy as np
 import pandas as pd
@@ -169,6 +169,16 @@ def test_keys_are_the_same_in_another_process(small, make_small):
     ]
     for run in runs:
         assert run.communicate(pickle.dumps((clf, *small)))[0].decode() == key(clf, *small)
+
+
+def test_the_order_of_named_parts_counts():
+    parts = dict(flip=torch.nn.ReLU(), shift=torch.nn.Tanh())
+    one, same, other = (
+        torch.nn.Sequential(collections.OrderedDict(items))
+        for items in (parts.items(), parts.items(), reversed(parts.items()))
+    )
+    assert identity(one) == identity(same) != identity(other)
+    assert identity(collections.OrderedDict(a=1, b=2)) != identity(collections.OrderedDict(b=2, a=1))
 
 
 def test_hashing_does_not_copy_the_images_at_once():
@@ -429,7 +439,7 @@ def test_an_identity_does_not_change_with_use():
         assert identity(value) == before
 
 
-Pair = namedtuple("Pair", "first second")
+Pair = collections.namedtuple("Pair", "first second")
 
 
 class Chain(list):

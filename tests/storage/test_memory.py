@@ -515,3 +515,5 @@ def test_forget_removes_what_no_fit_can_read_and_nothing_else(small, make, monke
 def test_forget_names_a_folder_that_is_missing(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere"):
         forget(tmp_path / "nowhere")
+    with pytest.raises(TypeError, match="not NoneType"):
+        forget(None)
