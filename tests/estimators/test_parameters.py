@@ -30,7 +30,7 @@ BAD_X = {
     "NaN in images": (lambda X: with_value(X, np.nan).reshape(-1, 8, 8), ValueError, "Input contains NaN"),
     "two channels": (lambda X: np.zeros((len(X), 8, 8, 2)), ValueError, "images need 1, 3 or 4 channels"),
     "seven channels": (lambda X: np.zeros((len(X), 8, 8, 7)), ValueError, "images need 1, 3 or 4 channels"),
-    "five axes": (lambda X: X.reshape(-1, 2, 2, 4, 4), ValueError, "dim 5"),
+    "five axes": (lambda X: X.reshape(-1, 2, 2, 4, 4), ValueError, "X has 5 axes. Give an array"),
     "fewer rows": (lambda X: X[:-1], ValueError, "inconsistent numbers of samples"),
     "mixed sizes": (
         lambda X: [Image.new("L", (8, 8 + row % 2)) for row in range(len(X))],
