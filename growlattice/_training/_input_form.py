@@ -123,7 +123,8 @@ class InputForm:
     def _refuse_single_image(self, X):
         channels, height, width = self.input_shape
         single = [(height, width), (height, width, channels)] + [self.input_shape] * (channels > 1)
-        if height * width > 1 and getattr(X, "shape", None) in single:
+        one_row = 1, self.n_features  # an image of one line of pixels
+        if height * width > 1 and getattr(X, "shape", None) in single and X.shape != one_row:
             raise ValueError(f"X has shape {tuple(X.shape)}, as one image has. Give images: X[None].")
 
     def _resized(self, images):

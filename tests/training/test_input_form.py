@@ -60,6 +60,12 @@ def test_one_image_without_an_axis_of_images_is_told(kind):
         form.read(single, estimator)
 
 
+def test_one_row_of_pixels_is_an_image():
+    rows = RNG.randn(6, 13)
+    form, images, estimator = learn(rows, image_shape=(1, 1, 13))
+    assert np.array_equal(form.read(rows[:1], estimator), images[:1])
+
+
 def test_lists_that_are_no_array_and_other_axes_are_told():
     with pytest.raises(ValueError, match="X is a list that is no array: .* Give an array of shape"):
         learn([np.zeros((8, 8)), np.zeros((9, 8))])
