@@ -216,7 +216,7 @@ def is_pil(item):
 
 
 def _name(item, index):
-    return f"image {index}" if is_pil(item) else repr(os.fspath(item))
+    return f"image {index}" if is_pil(item) else repr(str(item))
 
 
 def _n_channels(item):

@@ -108,7 +108,8 @@ class OcclusionDisplay(Display):
         one share is covered at all larger ones.
         """
         time_used, seed = fitted_attribute(estimator, "time_used"), random_state
-        _check_several(len(checked_images(images)))
+        images = checked_images(images)
+        _check_several(len(images))
         if not isinstance(seed, Integral):
             seed = check_random_state(seed).randint(2**31 - 1)
         options = dict(patch_size=patch_size, fill=fill, random_state=seed)
