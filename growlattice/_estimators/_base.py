@@ -103,6 +103,7 @@ class BaseLatticeEstimator(CallbackSupportMixin, FittedLattice):
                     "training will be. Call fit first, after which partial_fit trains what has grown, or give "
                     "grow_from=None."
                 )
+            self._take_back_halting("partial_fit")
             self._forget_fit(MEASURED)
             data = self._training_set(X, y, sample_weight, learn=first, **options)
             if first:
@@ -135,6 +136,11 @@ class BaseLatticeEstimator(CallbackSupportMixin, FittedLattice):
         -------
         self : estimator
 
+        Warns
+        -----
+        UserWarning
+            If `halt` was called before, which is taken back.
+
         References
         ----------
         Hastie, Tibshirani, Tibshirani (2020). Best subset, forward stepwise or lasso? Section 2 (relaxed lasso).
@@ -145,6 +151,7 @@ class BaseLatticeEstimator(CallbackSupportMixin, FittedLattice):
             raise ValueError(f"epochs={epochs!r} must be a whole number from 1 up.")
         with restored_on_error(self), gpu_memory(self.batch_size), cpu_threads(self.n_threads):
             self._check_form_of(self.lattice_)
+            self._take_back_halting("relax")
             self._forget_fit(MEASURED)
             data = self._training_set(X, y, sample_weight, learn=False)
             validation = self._validation_set(X_val, y_val)

@@ -286,6 +286,15 @@ class FittedLattice(BaseEstimator):
         for name in names:
             vars(self).pop(name, None)
 
+    def _take_back_halting(self, method):
+        """Take halting back with a warning, where a method of the user's changes the lattice that it is of."""
+        if hasattr(self, "halting_"):
+            warnings.warn(
+                f"{method} takes back what halt did, for another lattice needs another threshold. Call halt again.",
+                stacklevel=3,
+            )
+            self._forget_halting()
+
     def _forget_halting(self):
         """Take halting back, with what it wrote in `resources_`."""
         if vars(self).pop("halting_", None) is None:

@@ -197,12 +197,7 @@ class PruningMixin:
         check_keep(keep)
         data, y = self._training_set(X, y, sample_weight, learn=False), self._check_y(y)
         with restored_on_error(self), gpu_memory(self.batch_size), cpu_threads(self.n_threads):
-            if hasattr(self, "halting_"):
-                warnings.warn(
-                    "prune takes back what halt did, for what is left needs another threshold. Call halt again.",
-                    stacklevel=2,
-                )
-                self._forget_halting()
+            self._take_back_halting("prune")
             data = self._upload(data)
             if scoring is None:
                 name, chance = self.lattice_.task.score_name, self._chance()

@@ -178,10 +178,11 @@ def test_a_file_with_a_threshold_that_is_none_is_refused(halted, tmp_path):
 def test_training_forgets_it(halted, digits, again):
     X, y = digits[0][:100], digits[2][:100]
     halted.set_params(max_epochs=1, warm_start=again == "warm")
-    if again == "relax":
-        halted.relax(X, y, epochs=1)
+    if again in ("relax", "partial_fit"):
+        with pytest.warns(UserWarning, match=f"{again} takes back what halt did.* Call halt again"):
+            halted.relax(X, y, epochs=1) if again == "relax" else halted.partial_fit(X, y)
     else:
-        (halted.partial_fit if again == "partial_fit" else halted.fit)(X, y)
+        halted.fit(X, y)
     assert not hasattr(halted, "halting_") and not hasattr(halted, "resources_")
     assert (halted.steps_run(X) == 4).all()
 

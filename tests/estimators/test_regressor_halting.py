@@ -87,10 +87,11 @@ def test_halting_is_taken_back_and_resources_are_as_they_were(fitted, friedman):
 
 def test_pruning_and_training_take_it_back(halted, friedman):
     _, X, _, y = friedman
-    pruned = copy.copy(halted)
-    with pytest.warns(UserWarning, match="prune takes back what halt did"):
-        pruned.prune(X, y, keep=0.9)
-    for other in (pruned, copy.copy(halted).relax(X, y, epochs=1), copy.copy(halted).partial_fit(X, y)):
+    changes = {"prune": {"keep": 0.9}, "relax": {"epochs": 1}, "partial_fit": {}}
+    for method, options in changes.items():
+        other = copy.copy(halted)
+        with pytest.warns(UserWarning, match=f"{method} takes back what halt did"):
+            getattr(other, method)(X, y, **options)
         assert not hasattr(other, "halting_") and (other.steps_run(X) == other.lattice_.steps_left).all()
     assert hasattr(halted, "halting_")
 
