@@ -228,7 +228,7 @@ def _check_prices(pressures, estimator):
 
 
 def _check_keeps(keeps):
-    keeps = list(keeps) if isinstance(keeps, (list, tuple, np.ndarray)) else [keeps]
+    keeps = np.ravel(keeps).tolist()
     if not keeps or not all(isinstance(keep, Real) and 0 <= keep <= 1 for keep in keeps):
         raise ValueError(f"keeps={keeps!r} must be numbers from 0 to 1: shares of the accuracy above chance to keep.")
     return [float(keep) for keep in keeps]

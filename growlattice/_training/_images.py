@@ -21,16 +21,19 @@ LARGEST = np.finfo(np.float32).max
 
 def is_image_list(X):
     """Whether X is a list or column of PIL images or of image paths, rather than numbers."""
+    first = first_of_column(X)
+    return isinstance(first, (str, os.PathLike)) or is_pil(first)
+
+
+def first_of_column(X):
+    """The first item of a list or column; None if X is neither, or empty."""
     if hasattr(X, "shape"):
         if len(X.shape) not in (1, 2) or (len(X.shape) == 2 and X.shape[1] != 1) or issparse(X):
-            return False
+            return None
         X = np.asarray(X).reshape(-1)
     elif not isinstance(X, (list, tuple)):
-        return False
-    if len(X) == 0:
-        return False
-    first = X[0]
-    return isinstance(first, (str, os.PathLike)) or is_pil(first)
+        return None
+    return X[0] if len(X) else None
 
 
 def read_images(X, n_channels=None, image_size=None):

@@ -8,7 +8,17 @@ import numpy as np
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
-from ._images import as_pixels, as_size, channels_first, is_image_list, is_pil, read_images, resize, shape_of_rows
+from ._images import (
+    as_pixels,
+    as_size,
+    channels_first,
+    first_of_column,
+    is_image_list,
+    is_pil,
+    read_images,
+    resize,
+    shape_of_rows,
+)
 
 HOW_TO_GIVE_IMAGES = (
     "Give an array of shape (n, height, width), (n, height, width, channels) or (n, channels, height, width), rows of "
@@ -136,6 +146,8 @@ def _read(X, shape, declared, size, estimator, reset):
     """X as an array of images, of a shape that is known or None; those of a list are resized already."""
     if is_image_list(X):
         return read_images(X, n_channels=shape and shape[0], image_size=size)
+    if hasattr(X, "shape") and np.ndim(first := first_of_column(X)):
+        raise ValueError(f"X is a column of arrays, the first of shape {np.shape(first)}. Give numpy.stack(column).")
     if _n_axes(X) > 4:
         raise ValueError(f"X has {_n_axes(X)} axes. {HOW_TO_GIVE_IMAGES}.")
     if _n_axes(X) in (3, 4):

@@ -105,6 +105,15 @@ class FakeSet(torch.utils.data.Dataset):
         return torch.zeros(1, 8, 8), 0
 
 
+def test_a_column_of_arrays_gets_an_error_that_says_how_to_stack_it(small, make_small):
+    images = pd.Series(list(small[0].reshape(-1, 8, 8)))
+    clf = make_small(max_epochs=1)
+    for column in (images, images.to_frame("image"), images.to_numpy()):
+        with pytest.raises(ValueError, match="X is a column of arrays, the first of shape .8, 8.. Give numpy.stack"):
+            clf.fit(column, small[1])
+    assert clf.fit(np.stack(images), small[1]).image_shape_ == (1, 8, 8)
+
+
 @pytest.mark.parametrize(
     "X, message",
     [

@@ -116,7 +116,7 @@ def test_prices_can_rise_in_directions_of_their_own(task, make_small):
 def test_the_estimator_given_stays_as_it_is(task, make_small):
     clf = make_small()
     before = repr(clf), clf.get_params()
-    pressure_path(clf, *task, **SHORT | {"pressures": [1.0], "keeps": [0.5]})
+    pressure_path(clf, *task, **SHORT | {"pressures": [1.0], "keeps": pd.Series([0.5])})
     assert (repr(clf), clf.get_params()) == before and not hasattr(clf, "net_")
 
 
