@@ -1,12 +1,13 @@
 """Lattices that grow from a small start, beside those that have their full size from the first epoch.
 
     python -m benchmarks.growth [--out FILE] [--data digits mnist cifar10] [--seeds 3] [--bounds 28,5,5]
-        [--draws]
+        [--draws] [--alone]
 
 For each data set, bound and seed, with prices of 2, 2 and 0.2 and without: "full" from the start; "full, shorter", as
 many epochs of it as come next to the multiply-accumulates of the grown one; "grown" from 8 x 2 x 2 with fresh channels;
-and, with --draws, the same with channels drawn in other ways: "grown, tiny", "grown, GradMax" and "grown, random", for
-which see benchmarks/growth_draws.py. Digits are split 75 to 25; MNIST is 3,000 images at 14x14, tested on 4,000 others;
+and, with --draws, the same with channels drawn in other ways: "grown, tiny", "grown, GradMax", "grown, random" and
+"grown, edge by gain", for which see benchmarks/growth_draws.py. With --alone, only "grown", as for bounds that double.
+Digits are split 75 to 25; MNIST is 3,000 images at 14x14, tested on 4,000 others;
 CIFAR-10 is 5,000 at 16x16, tested on 5,000.
 A fit that is already in FILE is not done again.
 """
@@ -78,7 +79,7 @@ def epochs_of_equal_compute(full, grown):
     return max(1, round(full["epochs"] * grown["train_macs"] / full["train_macs"]))
 
 
-def measure(data, bounds, n_seeds, priced=(True, False), n_epochs=EPOCHS, out=None, draws=()):
+def measure(data, bounds, n_seeds, priced=(True, False), n_epochs=EPOCHS, out=None, draws=(), alone=False):
     """A row for each fit."""
     rows = pd.read_csv(out).to_dict("records") if out and os.path.exists(out) else []
 
@@ -94,7 +95,10 @@ def measure(data, bounds, n_seeds, priced=(True, False), n_epochs=EPOCHS, out=No
         return rows[-1]
 
     for case in itertools.product(data, priced, bounds, range(n_seeds)):
-        grown, full = row(*case, "grown"), row(*case, "full")
+        grown = row(*case, "grown")
+        if alone:
+            continue
+        full = row(*case, "full")
         row(*case, "full, shorter", epochs=epochs_of_equal_compute(full, grown))
         for method in draws:
             row(*case, method)
@@ -107,7 +111,7 @@ def summarize(rows):
     means = frame.groupby(CASE[:3] + ["method"], sort=False)[
         ["epochs", "seconds", "train_macs", "accuracy", "total", "steps", "macs"]
     ].mean()
-    full = means.xs("full", level="method")
+    full = means[means.index.get_level_values("method") == "full"].droplevel("method")
     for name in ("seconds", "train_macs"):
         means[f"{name} of full"] = means[name] / full[name].reindex(means.index.droplevel("method")).to_numpy()
     return means.assign(seeds=frame.groupby(CASE[:3] + ["method"], sort=False).size()).reset_index()
@@ -121,10 +125,11 @@ def main():
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--priced", nargs="+", type=int, default=[1, 0], help="1 with prices, 0 without")
     parser.add_argument("--draws", action="store_true", help="other ways to draw new channels too")
+    parser.add_argument("--alone", action="store_true", help="only the lattices that grow")
     args = parser.parse_args()
     bounds = [tuple(map(int, bound.split(","))) for bound in args.bounds]
     priced, draws = [bool(priced) for priced in args.priced], OTHER_DRAWS if args.draws else ()
-    rows = measure(args.data, bounds, args.seeds, priced, out=args.out, draws=draws)
+    rows = measure(args.data, bounds, args.seeds, priced, out=args.out, draws=draws, alone=args.alone)
     print(summarize(rows).to_string(index=False, float_format="{:.3g}".format))
 
 

@@ -82,6 +82,8 @@ def test_fits_that_are_in_the_file_are_not_done_again(tmp_path, monkeypatch):
         assert done == [("grown", 30), ("full", 30), ("full, shorter", 12)]
     summary = growth.summarize(rows).set_index("method")
     assert summary["seconds of full"].to_dict() == {"grown": 0.4, "full": 1.0, "full, shorter": 0.4}
+    alone = growth.summarize(growth.measure(["digits"], [(16, 4, 4), (32, 4, 4)], 1, [True], alone=True))
+    assert alone["method"].tolist() == ["grown", "grown"] and alone["seconds of full"].isna().all()
 
 
 def test_bounds_that_are_in_the_file_are_not_measured_again(tmp_path, monkeypatch):
@@ -112,5 +114,8 @@ def test_other_draws_change_the_answers_little_or_find_what_gains():
     same, random = (DRAWS[name](data, lattice, move_of(lattice), seeded_generator(0)) for name in ("GradMax", "random"))
     assert same.channels_left == [4, 2] and error(same, data) == pytest.approx(error(lattice, data), rel=1e-2)
     assert error(random, data) <= error(lattice, data)
+    by_gain = DRAWS["edge by gain"](data, lattice, move_of(lattice), seeded_generator(0))
+    assert sum(by_gain.channels_left) > sum(lattice.channels_left)
+    assert (by_gain.mask & ~lattice.mask).any(dim=1).sum() == 1  # one edge, not all of the move's
     with drawing("GradMax"):
         assert _base.draw_by_gain is DRAWS["GradMax"]
