@@ -28,13 +28,13 @@ class HaltingMixin:
         The answer so far is the mixture over the steps run, with weights from their scores alone. A classifier's image
         stops when the largest probability of that answer exceeds a threshold; a regressor's when the answer has moved
         by less than a threshold since the step before, in standard deviations of y (the root mean square over outputs),
-        and so after two steps at the earliest; and each after the last step in any case. The threshold is the one that
-        stops earliest and keeps the share `keep` of the score above chance, ``chance + keep * (score - chance)``, on
-        the images given: of accuracy, with a chance of one over the number of classes, or of R2, with a chance of 0.
-        Give images that neither training nor the final test uses. From then on `predict`, and a classifier's
-        `predict_proba` and `predict_log_proba`, stop early; staged answers, `time_weights` and `time_used` are of all
-        steps still. `fit`, `partial_fit`, `prune` and `relax` take halting back, since another lattice needs another
-        threshold.
+        and so after two steps at the earliest; and each after the last step in any case. The threshold is the
+        least strict that keeps, as all stricter ones do, the share `keep` of the score above chance,
+        ``chance + keep * (score - chance)``, on the images given: of accuracy, with a chance of one over the number of
+        classes, or of R2, with a chance of 0. Give images that neither training nor the final test uses. From then on
+        `predict`, and a classifier's `predict_proba` and `predict_log_proba`, stop early; staged answers,
+        `time_weights` and `time_used` are of all steps still. `fit`, `partial_fit`, `prune` and `relax` take halting
+        back, since another lattice needs another threshold.
 
         Parameters
         ----------

@@ -63,7 +63,8 @@ def check_above_chance(name, score, chance):
     if score <= chance:
         raise ValueError(
             f"The {name} on the images given is {score:.3f}, not above the chance level of {chance:.3f}. "
-            "Train the lattice further, or check that X and y belong to the task it was fitted on."
+            "Train the lattice further, or check that X and y belong to the task it was fitted on"
+            f"{', and that y varies' if name == 'r2' else ''}."
         )
 
 

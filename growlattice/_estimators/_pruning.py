@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._training._device import cpu_threads, gpu_memory
 from .._training._inference import collect, input_moment, measure
+from .._training._training_set import without_absent
 from ..lattice import Lattice, compact
 from ..lattice._input_cut import cut_input, input_rank
 from ..lattice._surgery import drop_unreachable_layers, score_norms
@@ -170,7 +171,8 @@ class PruningMixin:
             that knows nothing but how often each class comes or, of numbers, their mean. It gets `sample_weight` if
             that is given, and `class_weight` does not count.
         trim_steps : bool, default=True
-            Whether to remove steps. The ratios between the time-selection weights of those left stay the same.
+            Whether to remove steps. The scores of those left keep the norm that they had on average over the images. So
+            the ratios between their time-selection weights stay about the same, with fixed selection exactly.
 
         Returns
         -------
@@ -195,6 +197,7 @@ class PruningMixin:
         check_is_fitted(self)
         check_parameters(self)
         check_keep(keep)
+        X, y, sample_weight = without_absent(X, y, sample_weight)
         data, y = self._training_set(X, y, sample_weight, learn=False), self._check_y(y)
         with restored_on_error(self), gpu_memory(self.batch_size), cpu_threads(self.n_threads):
             self._take_back_halting("prune")
@@ -245,7 +248,8 @@ class PruningMixin:
         """Go on with the cheapest lattice whose score is at least the target, and report it in `resources_`."""
 
         def norms_of(lattice):
-            return collect(lattice, data.images, score_norms, self.net_.conv_dtype).mean(axis=0)
+            norms, weights = collect(lattice, data.images, score_norms, self.net_.conv_dtype), data.sample_weight
+            return np.average(norms, axis=0, weights=None if weights is None else weights.cpu().numpy())
 
         def moment_of(lattice):
             return input_moment(lattice, data)

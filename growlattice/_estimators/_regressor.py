@@ -396,4 +396,5 @@ class LatticeRegressor(MultiOutputMixin, RegressorMixin, PruningMixin, HaltingMi
         """The same with the variance of the training set, which does not depend on the images given, and with squared
         errors of `MOST_ERROR` of it at most; and the least that any can be."""
         squares = (answers.astype(np.float64) - data.targets[:, None]) ** 2
-        return 1 - np.minimum(squares, MOST_ERROR).mean(axis=2), 1 - MOST_ERROR
+        varies = np.ptp(data.targets, axis=0) > 0
+        return np.where(varies, 1 - np.minimum(squares, MOST_ERROR), 0.0).mean(axis=2), 1 - MOST_ERROR

@@ -12,6 +12,8 @@ from skorch.callbacks import (
     PrintLog,
 )
 
+from ._history import LOWER_IS_BETTER
+
 NO_SCORING = (EpochScoring, BatchScoring, PassthroughScoring)
 
 
@@ -66,7 +68,8 @@ def check_monitors(net, columns):
     """
     for name, callback in net.callbacks_:
         monitor = getattr(callback, "monitor", None)
-        if isinstance(monitor, str) and monitor.removesuffix("_best") not in columns:
+        best = {f"{column}_best" for column in columns if column in LOWER_IS_BETTER}
+        if isinstance(monitor, str) and monitor not in best.union(columns):
             raise ValueError(
                 f"The callback {name} monitors {monitor!r}, which is no column of the history. Give "
                 f"monitor= one of {sorted(columns)}; those that begin with valid_ need X_val and y_val in this "

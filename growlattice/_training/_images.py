@@ -223,12 +223,11 @@ def _name(item, index):
 
 
 def _n_channels(item):
-    if is_pil(item):
-        bands = item.getbands()
-    else:
+    if not is_pil(item):
         with _opened(item) as image:
-            bands = image.getbands()
-    if "A" in bands:
+            return _n_channels(image)
+    bands = item.getbands()
+    if "A" in bands or "transparency" in item.info:  # of a palette, or of one colour
         return 4
     return 1 if bands in (("L",), ("1",)) else 3
 
@@ -242,6 +241,8 @@ def _pixels(item, mode):
         raise ValueError(
             f"An image has mode {item.mode!r}, more than 8 bits a pixel. Give such images as an array of floats."
         )
+    if "transparency" in item.info:  # which is one colour, or a number for each of a palette
+        item = item.convert("RGBA")
     pixels = np.asarray(item.convert(mode))
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 

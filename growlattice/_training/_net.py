@@ -25,7 +25,7 @@ from ._history import check_finite, record_compiled, record_numbers, record_size
 from ._inference import measure
 from ._schedule import cosine_decay, full_rate, ramp, rate_share
 
-OF_AN_EPOCH = "sums_", "tail_weights_", "score_norms_", "last_step_weight_"
+OF_AN_EPOCH = "sums_", "unit_", "tail_weights_", "score_norms_", "last_step_weight_"
 
 
 def seeded_generator(seed, *stream, device="cpu"):
@@ -233,7 +233,7 @@ class LatticeNet(NeuralNet):
         compiled = self.is_compiled(len(batches.data), start, end, relaxing)
         record_compiled(self.history, compiled, self.module_.macs(), self.verbose)
         self._set_prices(relaxing)
-        self.sums_ = {}
+        self.sums_, self.unit_ = {}, self.module_.task.unit(batches.data.targets, batches.data.sample_weight)
         self.tail_weights_, self.last_step_weight_, self.score_norms_ = torch.zeros(3, device=self.device)
         for index, batch in enumerate(batches.shuffled(shuffling)):
             progress = start + (end - start) * index / len(batches)
@@ -266,7 +266,7 @@ class LatticeNet(NeuralNet):
                 "error": error,
                 "time": costs["time"],
                 **extras,
-                task.score_name: weighted_mean(task.image_scores(y_pred, targets), sample_weight),
+                task.score_name: weighted_mean(task.image_scores(y_pred, targets, self.unit_), sample_weight),
             },
         )
         return loss
@@ -333,7 +333,7 @@ class LatticeNet(NeuralNet):
     def _record_epoch(self, n_images, macs):
         """Read the epoch's sums from the device, once, into the history."""
         means = {name: value / n_images for name, value in self.sums_.items()} | self.space_costs()
-        del self.sums_
+        del self.sums_, self.unit_
         means = dict(zip(means, torch.stack([mean.float() for mean in means.values()]).tolist(), strict=True))
         check_finite(means, len(self.history), self.lr)
         self.history.record("macs_per_image", macs)

@@ -143,8 +143,8 @@ def warn_of_far_pixels(mean, std):
     far = (np.abs(mean) > FAR * std) & (std != 1)  # 1 is given for a constant, in which nothing is lost
     if far.any():
         warnings.warn(
-            f"{far.sum()} of {len(far)} features or image channels of X lie so far from 0, beside their spread, that "
-            f"single precision hardly tells their values apart (mean {mean[far][0]:g}, standard deviation "
+            f"{far.sum()} of {len(far)} features or image channels of X lie so far from 0 that single precision tells "
+            f"their values apart to a thousandth of their spread at best (mean {mean[far][0]:g}, standard deviation "
             f"{std[far][0]:g}). Subtract the mean from X, as StandardScaler does, or give precision='float64'.",
             stacklevel=2,
         )

@@ -6,7 +6,7 @@ from scipy.special import entr
 from sklearn.utils import check_array, column_or_1d
 
 from ._drawing import Display, as_pictures
-from ._inputs import as_channels_first, checked_images
+from ._inputs import as_channels_first, checked_images, declared_shape, images_to_draw
 from ._patches import checked_patch_size, fill_pixels
 
 
@@ -69,8 +69,8 @@ def attribution_map(estimator, X, y=None, *, patch_size=None, fill=None):
             f"{type(estimator).__name__} has no predict_proba, and attribution is to the probability of a class. "
             "Give a classifier."
         )
-    X = checked_images(X)
-    pixels = as_channels_first(X)
+    X, shape = checked_images(X), declared_shape(estimator)
+    pixels = as_channels_first(X, shape)
     n_images, _, height, width = pixels.shape
     side, filling = checked_patch_size(patch_size, height, width), fill_pixels(pixels, fill)
     probas = estimator.predict_proba(X)
@@ -80,7 +80,7 @@ def attribution_map(estimator, X, y=None, *, patch_size=None, fill=None):
         for left in range(0, width, side):
             patch = np.s_[..., top : top + side, left : left + side]
             filled = X.copy()
-            as_channels_first(filled)[patch] = filling
+            as_channels_first(filled, shape)[patch] = filling
             maps[patch] = (probas[of_class] - estimator.predict_proba(filled)[of_class])[:, None, None]
     return maps
 
@@ -159,7 +159,8 @@ class AttributionDisplay(Display):
     def from_estimator(cls, estimator, X, y=None, *, patch_size=None, fill=None, ax=None):
         """Draw images, their maps and, below, the class of each map; the parameters are those of `attribution_map`."""
         maps = attribution_map(estimator, X, y, patch_size=patch_size, fill=fill)
-        return cls(X, maps, estimator.predict(X) if y is None else y).plot(ax)
+        labels = estimator.predict(X) if y is None else y
+        return cls(images_to_draw(estimator, X), maps, labels).plot(ax)
 
     def _draw(self, ax):
         pictures = as_pictures(self.images)

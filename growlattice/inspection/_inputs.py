@@ -17,11 +17,27 @@ def checked_images(images):
     )
 
 
-def as_channels_first(images):
-    """The images as a view of shape (n_images, n_channels, height, width)."""
+def as_channels_first(images, image_shape=None):
+    """The images as a view of shape (n_images, n_channels, height, width).
+
+    Where both ends could be channels, the last axis is, unless `image_shape` is their (channels, height, width).
+    """
     if images.ndim == 3:
         return images[:, None]
-    return images.transpose(0, 3, 1, 2) if images.shape[3] in CHANNELS else images
+    if images.shape[3] not in CHANNELS or images.shape[1:] == image_shape:
+        return images
+    return images.transpose(0, 3, 1, 2)
+
+
+def declared_shape(estimator):
+    """The parameter `image_shape` that an estimator was fitted with, or None."""
+    return getattr(getattr(estimator, "input_form_", None), "declared_shape", None)
+
+
+def images_to_draw(estimator, images):
+    """Images that an estimator reads, with the channels last if it was told that they are first."""
+    images, shape = checked_images(images), declared_shape(estimator)
+    return images if shape is None else as_channels_first(images, shape).transpose(0, 2, 3, 1)
 
 
 def fitted_attribute(estimator, name):

@@ -6,13 +6,13 @@ import numpy as np
 from sklearn.utils import check_array, check_random_state
 
 from ._drawing import Display, legend_above
-from ._inputs import as_channels_first, checked_images, fitted_attribute
+from ._inputs import as_channels_first, checked_images, declared_shape, fitted_attribute
 from ._patches import checked_patch_size, fill_pixels, random_patch_mask
 
 SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 
 
-def occlude(images, share, *, patch_size=None, fill=None, random_state=None):
+def occlude(images, share, *, patch_size=None, fill=None, random_state=None, image_shape=None):
     """Cover an exact share of each image with square patches at random positions.
 
     Patches are placed one after the other until enough pixels are covered; of the last one, only the upper part may
@@ -30,6 +30,8 @@ def occlude(images, share, *, patch_size=None, fill=None, random_state=None):
         Value that covered pixels get: one value, or one for each channel. By default the mean pixel of each image.
     random_state : int, RandomState instance or None, default=None
         Seed of the positions. With the same integer, a smaller share covers a part of what a larger one does.
+    image_shape : tuple of int, default=None
+        (channels, height, width), which settles which axis the channels are where both ends could be.
 
     Returns
     -------
@@ -51,7 +53,7 @@ def occlude(images, share, *, patch_size=None, fill=None, random_state=None):
     if not (isinstance(share, Real) and 0 <= share <= 1):
         raise ValueError(f"share={share!r} must be a number from 0 to 1: the share of each image to cover.")
     occluded = images.copy()
-    pixels = as_channels_first(occluded)
+    pixels = as_channels_first(occluded, None if image_shape is None else tuple(image_shape))
     n_images, _, height, width = pixels.shape
     patch_size, rng = checked_patch_size(patch_size, height, width), check_random_state(random_state)
     n_covered = round(share * height * width)
@@ -112,7 +114,7 @@ class OcclusionDisplay(Display):
         _check_several(len(images))
         if not isinstance(seed, Integral):
             seed = check_random_state(seed).randint(2**31 - 1)
-        options = dict(patch_size=patch_size, fill=fill, random_state=seed)
+        options = dict(patch_size=patch_size, fill=fill, random_state=seed, image_shape=declared_shape(estimator))
         shares = list(shares)
         return cls(shares, [time_used(occlude(images, share, **options)) for share in shares]).plot(ax)
 

@@ -8,7 +8,7 @@ from sklearn.utils import check_array, check_consistent_length, check_scalar, co
 from sklearn.utils.multiclass import type_of_target
 
 from ._drawing import Display, as_pictures, legend_above
-from ._inputs import checked_images, fitted_attribute
+from ._inputs import checked_images, fitted_attribute, images_to_draw
 
 
 class TimeUsedDisplay(Display):
@@ -134,7 +134,8 @@ class ExtremesDisplay(Display):
     @classmethod
     def from_estimator(cls, estimator, X, y=None, *, n_shown=8, ax=None):
         """Draw images by the time that a fitted lattice uses for them, above their classes y if given."""
-        return cls(X, fitted_attribute(estimator, "time_used")(X), y, n_shown).plot(ax)
+        time_used = fitted_attribute(estimator, "time_used")(X)
+        return cls(images_to_draw(estimator, X), time_used, y, n_shown).plot(ax)
 
     @classmethod
     def from_predictions(cls, images, time_used, labels=None, *, n_shown=8, ax=None):

@@ -267,7 +267,9 @@ class Lattice(LatticeWeights):
         return self(images).log_probas
 
     def values(self, images):
-        """Numbers of a lattice for regression, as one tensor, on the scale of the targets of training.
+        """Standardized numbers of a lattice for regression, as one tensor.
+
+        In the units of y they are ``target_mean_ + target_std_ * values``, by the attributes of the estimator.
 
         Parameters
         ----------

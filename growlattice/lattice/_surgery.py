@@ -97,7 +97,7 @@ def score_norms(output):
     """Norm of the time-selection scores of the first 1, 2, ... steps.
 
     Scores are normalized over all steps. When trailing steps are removed, those left are scaled to the norm that they
-    had among all, so that the ratios between their weights stay the same.
+    had among all, on average over images, so that the ratios between their weights stay about the same.
 
     Parameters
     ----------

@@ -101,7 +101,7 @@ class Classification:
         return None
 
     @staticmethod
-    def image_scores(output, targets, unit=None):
+    def image_scores(output, targets, unit):
         """What each image adds to the score, which is their weighted mean: 1 where the answer is right, and else 0."""
         return (output.answer.argmax(dim=1) == targets).to(output.answer.dtype)
 
@@ -147,15 +147,12 @@ class Regression:
         return weights @ (targets - weights @ targets).square()
 
     @staticmethod
-    def image_scores(output, targets, unit=None):
+    def image_scores(output, targets, unit):
         """What each image adds to R2: 1 less its squared error over the variance, averaged over outputs.
 
-        Without a unit, the variance is that of the training set, which is 1. As in scikit-learn, an output that is the
-        same for all images adds 0.
+        As in scikit-learn, an output that is the same for all images adds 0.
         """
         squares = (output.answer - targets).square()
-        if unit is None:
-            return 1 - squares.mean(dim=1)
         return torch.where(unit > CONSTANT, 1 - squares / unit, 0.0).mean(dim=1)
 
     @staticmethod

@@ -150,8 +150,11 @@ class LatticeWeights(nn.Module):
             form = state_dict["mask"].tolist(), int(state_dict["step_mask"].sum()), inputs_left
             if form != self._form:
                 device, dtype = self.pixel_mean.device, self.pixel_mean.dtype
+                frozen = {name for name, parameter in self.named_parameters() if not parameter.requires_grad}
                 self._make_modules(*form)
                 self.to_empty(device=device).to(dtype).train(self.training)
+                for name, parameter in self.named_parameters():
+                    parameter.requires_grad_(name not in frozen)
         result = super().load_state_dict(state_dict, strict=strict, assign=assign)
         self._finish_modules()
         return result

@@ -14,6 +14,7 @@ from skorch.callbacks import (
     Checkpoint,
     EarlyStopping,
     EpochScoring,
+    Freezer,
     GradientNormClipping,
     LRScheduler,
     PassthroughScoring,
@@ -175,6 +176,20 @@ def test_a_monitor_of_no_column_is_refused_before_training(small, make_small, ca
     with pytest.raises(ValueError, match="monitors 'valid_.*', which is no column of the history. Give monitor="):
         clf.fit(*small)
     assert vars(clf) == before
+
+
+@pytest.mark.parametrize("monitor", ["time_used_best", "next_lr"])
+def test_a_column_that_is_not_there_while_callbacks_run_is_refused(small, make_small, monitor):
+    with pytest.raises(ValueError, match=f"monitors '{monitor}', which is no column of the history"):
+        make_small(callbacks=[EarlyStopping(monitor=monitor), LRScheduler()]).fit(*small)
+
+
+def test_what_is_frozen_stays_so_while_a_lattice_shrinks_and_grows(small, make_small, compacting):
+    for change in (compacting, dict(grow_from=(1, 1, 1), max_epochs=6)):
+        clf = make_small(callbacks=[Freezer("input.*")], **change).fit(*small)
+        assert clf.history_[["channels", "steps"]].drop_duplicates().shape[0] > 1
+        trained = {name for name, parameter in clf.lattice_.named_parameters() if parameter.requires_grad}
+        assert not any(name.startswith("input") for name in trained) and "readout.weight" in trained
 
 
 @pytest.mark.parametrize(

@@ -287,6 +287,16 @@ def test_a_weight_of_two_is_the_row_twice_and_of_zero_its_absence(unbalanced, cl
     assert_pruned_alike(weighted, repeated)
 
 
+def test_an_image_of_weight_zero_is_not_looked_at(unbalanced):
+    clf, X, y = unbalanced
+    weights, X = np.ones(len(X)), X.astype(float)
+    weights[0], X[0] = 0, np.nan
+    pruned, without = (pickle.loads(pickle.dumps(clf)) for _ in range(2))
+    pruned.prune(X, y, keep=0.8, sample_weight=weights, scoring="balanced_accuracy")
+    without.prune(X[1:], y[1:], keep=0.8, scoring="balanced_accuracy")
+    assert_pruned_alike(pruned, without)
+
+
 def test_weights_decide_what_is_kept(unbalanced):
     """All weight on images that a lattice gets right, and on those that it gets wrong."""
     clf, X, y = unbalanced

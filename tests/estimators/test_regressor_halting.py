@@ -169,3 +169,17 @@ def test_the_scorer_and_the_display_take_it(halted, friedman):
         [halted.halting_["mean_steps"], halted.halting_["r2"]]
     )
     assert display.trimmed["r2"].iloc[-1] == pytest.approx(halted.halting_["r2_all_steps"])
+
+
+def test_an_output_that_is_always_the_same_is_worth_nothing_with_a_guarantee_too(friedman):
+    """As in `score`; were it worth 1, half of what is lost would not count."""
+    X, X_test, y, y_test = friedman
+    columns = [np.column_stack([numbers, np.full_like(numbers, 3.0)]) for numbers in (y, y_test)]
+    reg = LatticeRegressor(max_channels=6, max_layers=2, max_steps=3, max_epochs=12, lr=3e-3, random_state=0)
+    reg.fit(X, columns[0])
+    answers, data = reg._answers_so_far(X_test, columns[1], None)
+    least_sure = reg._bounded_scores(answers, data)[0].mean(axis=0)
+    assert least_sure[-1] == pytest.approx(reg._step_scores(answers, data).mean(axis=0)[-1], abs=0.05)
+    assert 0.2 < least_sure[-1] < 0.5
+    measured = r2_score(columns[0], reg.predict(X))
+    assert reg.history_["r2"].iloc[-1] == pytest.approx(measured, abs=0.05) and measured < 0.5

@@ -5,7 +5,7 @@ from captum.attr import Occlusion
 from sklearn.exceptions import NotFittedError
 
 from growlattice import LatticeClassifier, LatticeRegressor
-from growlattice.inspection import AttributionDisplay, attribution_entropy, attribution_map
+from growlattice.inspection import AttributionDisplay, ExtremesDisplay, attribution_entropy, attribution_map, occlude
 
 from .conftest import SHAPES, to_channels_last
 
@@ -115,3 +115,21 @@ def test_each_image_needs_a_map_and_a_label():
 def test_attribution_needs_probabilities(images):
     with pytest.raises(TypeError, match="LatticeRegressor has no predict_proba.*Give a classifier"):
         attribution_map(LatticeRegressor(), images[0])
+
+
+def test_channels_lie_where_the_estimator_was_told():
+    """On images whose both ends could be channels."""
+    X, y = np.random.RandomState(0).rand(40, 3, 8, 4), np.arange(40) % 2
+    clf = LatticeClassifier(image_shape=(3, 8, 4), max_epochs=1, max_channels=2, max_layers=1, max_steps=1).fit(X, y)
+    maps = attribution_map(clf, X[:5], patch_size=2)
+    assert maps.shape == (5, 8, 4)
+    filled = X[:5].copy()
+    filled[:, :, 2:4, :2] = X[:5].mean(axis=(2, 3), keepdims=True)
+    probas = clf.predict_proba(X[:5])
+    of_class = np.arange(5), probas.argmax(axis=1)
+    np.testing.assert_allclose(maps[:, 2, 1], (probas - clf.predict_proba(filled))[of_class], atol=1e-6)
+    display = AttributionDisplay.from_estimator(clf, X[:5], patch_size=2)
+    assert display.images.shape == (5, 8, 4, 3)
+    assert ExtremesDisplay.from_estimator(clf, X[:5]).images.shape == (5, 8, 4, 3)
+    occluded = occlude(X, 0.25, fill=9.0, patch_size=2, random_state=0, image_shape=(3, 8, 4)) == 9
+    assert (occluded == occluded[:, :1]).all() and (occluded[:, 0].sum(axis=(1, 2)) == 8).all()

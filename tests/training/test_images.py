@@ -122,6 +122,18 @@ def test_the_richest_image_sets_the_channels(modes, n_channels):
     assert read_images(pictures).shape == (len(modes), n_channels, 6, 5)
 
 
+def test_a_transparent_colour_is_an_alpha_channel(tmp_path):
+    """Of a palette, as GIF and small PNG files have it, and of one grey value."""
+    picture = Image.new("RGBA", (5, 6), (200, 100, 0, 0))
+    picture.paste((200, 100, 0, 255), (0, 0, 2, 6))
+    picture.quantize(8).save(tmp_path / "palette.png")
+    Image.new("L", (5, 6), 7).save(tmp_path / "grey.png", transparency=7)
+    pixels = read_images([tmp_path / "palette.png", tmp_path / "grey.png"])
+    assert pixels.shape == (2, 4, 6, 5)
+    assert (pixels[0, 3, :, :2] == 255).all() and (pixels[0, 3, :, 2:] == 0).all() and (pixels[1, 3] == 0).all()
+    assert read_images([tmp_path / "palette.png"], n_channels=3).shape == (1, 3, 6, 5)
+
+
 def test_sixteen_bit_images_are_refused():
     with pytest.raises(ValueError, match="mode 'I;16', more than 8 bits"):
         read_images([Image.new("I;16", (5, 6))])

@@ -89,7 +89,8 @@ def test_streams_differ_and_repeat():
 def test_loss_in_training_is_the_error_and_every_annealed_price(batch):
     images, labels = batch
     net = make_net((0.3, 0.5, 0.7), extra={"energy": (lambda lattice, output: output.activity.mean(), 0.9)})
-    net.ramp_, net.sums_, net.tail_weights_, net.score_norms_ = 0.25, {}, torch.zeros(()), torch.zeros(())
+    net.ramp_, net.sums_, net.unit_ = 0.25, {}, None
+    net.tail_weights_ = net.score_norms_ = torch.zeros(())
     output = net.module_(images)
     magnitude = net.module_.channel_magnitude()
     prices = (
@@ -333,7 +334,7 @@ def test_a_pickled_net_is_small_and_goes_on():
     net = trained_net()
     net.compact(MASK, 1)
     content = pickle.dumps(net)
-    assert not any(name in content for name in (b"tail_weights_", b"score_norms_", b"sums_"))
+    assert not any(name in content for name in (b"tail_weights_", b"score_norms_", b"sums_", b"unit_"))
     again = pickle.loads(content)
     assert again.module is again.module_
     for end in (net, again):
