@@ -21,7 +21,7 @@ from .._storage._memory import Entry
 from .._training._batches import Batches
 from .._training._callbacks import check_monitors, stopped_early
 from .._training._compaction import compact_net
-from .._training._device import cpu_threads, gpu_memory, warn_of_slow_precision
+from .._training._device import gpu_memory, own_torch, warn_of_slow_precision
 from .._training._expressivity import draw_by_gain, expressivity
 from .._training._growth import as_line, draw_fresh, first_form, grow_net
 from .._training._history import check_finite
@@ -80,7 +80,7 @@ class BaseLatticeEstimator(CallbackSupportMixin, FittedLattice):
         check_parameters(self)
         context = self._init_callback_context(max_subtasks=self.max_epochs + self.relax_epochs)
         task = {"X": X, "y": y, "metadata": None if sample_weight is None else {"sample_weight": sample_weight}}
-        with restored_on_error(self), gpu_memory(self.batch_size), cpu_threads(self.n_threads):
+        with restored_on_error(self), gpu_memory(self.batch_size), own_torch(self.n_threads):
             context.call_on_fit_task_begin(estimator=self, **task)
             start = copy.deepcopy(self.lattice_) if self.warm_start and hasattr(self, "net_") else None
             self._forget_fit((*MEASURED, "resources_") if start else FITTED)
@@ -95,7 +95,7 @@ class BaseLatticeEstimator(CallbackSupportMixin, FittedLattice):
     def _partial_fit(self, X, y, sample_weight, **options):
         """Train for one epoch; `options` are those of `_target_set`."""
         check_parameters(self)
-        with restored_on_error(self), gpu_memory(self.batch_size), cpu_threads(self.n_threads):
+        with restored_on_error(self), gpu_memory(self.batch_size), own_torch(self.n_threads):
             first = not hasattr(self, "net_")
             if first and self.grow_from is not None:
                 raise ValueError(
@@ -149,7 +149,7 @@ class BaseLatticeEstimator(CallbackSupportMixin, FittedLattice):
         check_parameters(self)
         if not (isinstance(epochs, Integral) and epochs > 0):
             raise ValueError(f"epochs={epochs!r} must be a whole number from 1 up.")
-        with restored_on_error(self), gpu_memory(self.batch_size), cpu_threads(self.n_threads):
+        with restored_on_error(self), gpu_memory(self.batch_size), own_torch(self.n_threads):
             self._check_form_of(self.lattice_)
             self._take_back_halting("relax")
             self._forget_fit(MEASURED)
@@ -194,7 +194,7 @@ class BaseLatticeEstimator(CallbackSupportMixin, FittedLattice):
         if not (isinstance(n_channels, Integral) and n_channels > 0):
             raise ValueError(f"n_channels={n_channels!r} must be a whole number from 1 up.")
         data = self._training_set(X, y, sample_weight, learn=False)
-        with cpu_threads(self.n_threads):
+        with own_torch(self.n_threads):
             place = self.lattice_.pixel_mean.device
             return pd.DataFrame(expressivity(self.lattice_, data.upload(place, torch.float64), n_channels))
 
@@ -278,6 +278,7 @@ class BaseLatticeEstimator(CallbackSupportMixin, FittedLattice):
             if not stopped_early(net):
                 raise
         net.notify("on_train_end", X=data.images, y=data.targets)
+        net.forget_schedule()
         net.update_parameters()  # a callback may have loaded the best epoch's
         return completed
 

@@ -12,7 +12,7 @@ from skorch.history import History
 from .._storage._file import other_errors_as_unusable, pack, read, unpack, unusable, write
 from .._storage._fit import describe_estimator, describe_trained, read_params, read_trained
 from .._training._compiling import compiled_run
-from .._training._device import PRECISIONS, choose_device, choose_precision, cpu_threads
+from .._training._device import PRECISIONS, choose_device, choose_precision, own_torch
 from .._training._growth import GROW_UNTIL, growth_frame
 from .._training._history import history_frame, history_rows
 from .._training._inference import collect
@@ -321,7 +321,7 @@ class FittedLattice(BaseEstimator):
 
     def _collect_images(self, images, read, run=None):
         run = run or compiled_run(self.compile, self.lattice_, len(images))
-        with cpu_threads(self.n_threads):
+        with own_torch(self.n_threads):
             return collect(self.lattice_, images, read, self.net_.conv_dtype, run)
 
     def _report(self, line):

@@ -14,7 +14,7 @@ from sklearn.base import is_classifier
 from sklearn.metrics import check_scoring
 from sklearn.utils.validation import check_is_fitted
 
-from .._training._device import cpu_threads, gpu_memory
+from .._training._device import gpu_memory, own_torch
 from .._training._inference import collect, input_moment, measure
 from .._training._training_set import without_absent
 from ..lattice import Lattice, compact
@@ -199,7 +199,7 @@ class PruningMixin:
         check_keep(keep)
         X, y, sample_weight = without_absent(X, y, sample_weight)
         data, y = self._training_set(X, y, sample_weight, learn=False), self._check_y(y)
-        with restored_on_error(self), gpu_memory(self.batch_size), cpu_threads(self.n_threads):
+        with restored_on_error(self), gpu_memory(self.batch_size), own_torch(self.n_threads):
             self._take_back_halting("prune")
             data = self._upload(data)
             if scoring is None:
@@ -261,6 +261,8 @@ class PruningMixin:
 
         full = self.lattice_
         pruned = prune_lattice(full, is_enough, norms_of, moment_of, trim_steps, self._report)
+        for name, parameter in pruned.named_parameters():
+            parameter.requires_grad_(full.get_parameter(name).requires_grad)
         rows = {
             "before": resources_row(full, **{name: before}),
             "after": resources_row(pruned, **{name: score(pruned)}),

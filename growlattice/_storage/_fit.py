@@ -62,6 +62,7 @@ def describe_trained(trained):
     moments = {MOMENTS + name: tensor for name, tensor in trained.moments.items()}
     description = {
         "config": as_json(trained.lattice.config),
+        "frozen": [name for name, parameter in trained.lattice.named_parameters() if not parameter.requires_grad],
         "form": as_json(list(vars(trained.form).values())),
         "target_form": as_json(list(vars(trained.target_form).values())),
         "seed": trained.seed,
@@ -100,6 +101,8 @@ def read_trained(path, tensors, description):
             growth=from_json(description["growth"]),
             moments={name.removeprefix(MOMENTS): tensor for name, tensor in moments.items()},
         )
+        for name in description["frozen"]:
+            trained.lattice.get_parameter(name).requires_grad_(False)
         _check_trained(trained)
         _check_moments(trained)
     return trained

@@ -147,6 +147,11 @@ def forward(lattice, images, conv_dtype=None, noise=0.0, generator=None, compile
         return output
 
 
+def has_failed(lattice, conv_dtype):
+    """Whether the compiler failed at this form, which runs as it is since."""
+    return _form(lattice, conv_dtype) in _FAILED
+
+
 def compiled_run(compile, lattice, n_images):
     """What :func:`growlattice._training._inference.outputs` is to call for so many images; None is the lattice."""
     device = lattice.pixel_mean.device.type

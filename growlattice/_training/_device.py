@@ -141,6 +141,18 @@ def worker_number(process=None, thread=None):
 
 
 @contextmanager
+def own_torch(n_threads):
+    """Compute with so many threads on the CPU while inside, and in none of the modes that a caller of torch may be in.
+
+    A caller's autocast would decide the precision, and keep copies of weights that training changes; what is made in
+    its inference mode cannot be trained.
+    """
+    modes = [torch.autocast(kind, enabled=False) for kind in ("cpu", "cuda")]
+    with cpu_threads(n_threads), torch.inference_mode(False), modes[0], modes[1]:
+        yield
+
+
+@contextmanager
 def cpu_threads(n_threads):
     """Compute with so many threads on the CPU while inside; None leaves the number as it is.
 

@@ -20,9 +20,14 @@ def history_frame(net):
 def history_rows(net):
     """A dict for each epoch, without what was recorded for each batch and what is the best so far."""
     return [
-        {name: value for name, value in row.items() if name != "batches" and not name.endswith("_best")}
+        {name: _as_number(value) for name, value in row.items() if name != "batches" and not name.endswith("_best")}
         for row in net.history
     ]
+
+
+def _as_number(value):
+    """What a callback recorded, as a number of Python's if it is a scalar of torch's or NumPy's."""
+    return value.item() if getattr(value, "ndim", None) == 0 else value
 
 
 def record_size(history, lattice):

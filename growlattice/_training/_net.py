@@ -19,7 +19,7 @@ from ..lattice._surgery import (
     score_norms,
 )
 from ._callbacks import default_callbacks
-from ._compiling import PASSES, epoch_work, forward, is_worth_compiling
+from ._compiling import PASSES, epoch_work, forward, has_failed, is_worth_compiling
 from ._device import PRECISIONS, choose_precision
 from ._history import check_finite, record_compiled, record_numbers, record_size
 from ._inference import measure
@@ -225,6 +225,12 @@ class LatticeNet(NeuralNet):
         if self._has_scheduler and self.history and "next_lr" in self.history[-1]:
             self._set_lr(self.history[-1]["next_lr"])
 
+    def forget_schedule(self):
+        """Let go of schedulers, which hold the optimizer with its moments; skorch makes new ones for each training."""
+        for _, callback in self.callbacks_:
+            if isinstance(callback, LRScheduler):
+                vars(callback).pop("lr_scheduler_", None)
+
     def train_batches(self, batches, start, end, decay, relaxing=False):
         """The batches of an epoch; nothing in here waits for the device."""
         epoch = 1 + sum(row["relaxing"] == relaxing for row in self.history[:-1])
@@ -241,6 +247,8 @@ class LatticeNet(NeuralNet):
             self.notify("on_batch_begin", batch=batch, training=True)
             step = self.train_step(batch, noise=self.noise * self.ramp_, generator=noise, compiled=compiled)
             self.notify("on_batch_end", batch=batch, training=True, **step)
+        if compiled and has_failed(self.module_, self.conv_dtype):
+            self.history.record("compiled", False)
         self.score_norms_ = self.score_norms_ / len(batches.data)
         self.last_step_weight_ = self.last_step_weight_ / len(batches.data)
 

@@ -428,3 +428,19 @@ def test_an_image_of_weight_zero_is_not_even_looked_at(small, make_small, kind, 
     assert found.classes_.tolist() == [0, 1]
     assert found.image_shape_ == expected.image_shape_ == (1, 8, 8)
     assert np.array_equal(found.predict_proba(X), expected.predict_proba(X))
+
+
+def autocast():
+    return torch.autocast("cpu", dtype=torch.bfloat16)
+
+
+@pytest.mark.parametrize("mode", [autocast, torch.inference_mode, torch.no_grad])
+def test_a_fit_does_not_depend_on_the_modes_of_torch_that_it_is_called_in(small, make_small, mode):
+    X, y = small
+    expected, clf = make_small().fit(X, y), make_small()
+    with mode():
+        clf.fit(X, y)
+        assert np.array_equal(clf.predict_proba(X), expected.predict_proba(X))
+        clf.prune(X, y, keep=0.9).relax(X, y, epochs=1).partial_fit(X, y)
+    expected.prune(X, y, keep=0.9).relax(X, y, epochs=1).partial_fit(X, y)
+    assert np.array_equal(clf.predict_proba(X), expected.predict_proba(X))

@@ -1,3 +1,4 @@
+import copy
 import os
 import pickle
 
@@ -266,3 +267,35 @@ def test_text_in_the_middle_of_a_first_fit_is_that_of_the_parameters(small, make
     clf.fit(*small)
     assert len(texts) == 6
     assert all(text[0].startswith(unfitted) for text in texts)
+
+
+def test_what_is_frozen_stays_so_after_the_cut_and_in_copies(small, make_small, tmp_path):
+    def fitted():
+        freezer = Freezer("selector*")
+        return make_small(
+            max_channels=4, max_steps=3, callbacks=[freezer], keep=0.5, relax_epochs=2, memory=tmp_path
+        ).fit(*small)
+
+    trained, read = fitted(), fitted()
+    assert len(list(tmp_path.glob("*.safetensors"))) == 1
+    for clf in (trained, read, pickle.loads(pickle.dumps(trained))):
+        frozen = {name for name, parameter in clf.lattice_.named_parameters() if not parameter.requires_grad}
+        assert frozen == {f"selector.{layer}.{kind}" for layer in (0, 2) for kind in ("weight", "bias")}
+    before = trained.lattice_.state_dict()["selector.0.weight"].clone()
+    for clf in (trained, read):
+        assert torch.equal(clf.relax(*small, epochs=1).lattice_.state_dict()["selector.0.weight"], before)
+
+
+def test_a_callback_may_record_tensors_of_one_number(small, make_small):
+    class Norm(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            net.history.record("readout_norm", net.module_.readout.weight.detach().norm())
+
+    clf = make_small(callbacks=[Norm()]).fit(*small)
+    assert clf.history_["readout_norm"].dtype == float
+    assert copy.deepcopy(clf).history_.equals(clf.history_)
+
+
+def test_a_pickle_with_a_scheduler_holds_no_optimizer(small, make_small):
+    sizes = [len(pickle.dumps(make_small(callbacks=given).fit(*small))) for given in ([], [LRScheduler()])]
+    assert sizes[1] < sizes[0] + 2000

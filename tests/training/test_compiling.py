@@ -307,7 +307,7 @@ def test_pickles_and_copies_hold_nothing_compiled(compiled_forms, small, make_ti
 def test_where_the_compiler_fails_a_fit_is_eager_and_says_so_once(broken, small, make_tiny):
     with pytest.warns(UserWarning, match="Not compiled.*compile=False") as caught:
         one = make_tiny(compile=True).fit(*small)
-    assert len(caught) == 1
+    assert len(caught) == 1 and not one.history_["compiled"].any()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         one.predict_proba(small[0])
