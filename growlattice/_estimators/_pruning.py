@@ -261,8 +261,8 @@ class PruningMixin:
 
         full = self.lattice_
         pruned = prune_lattice(full, is_enough, norms_of, moment_of, trim_steps, self._report)
-        for name, parameter in pruned.named_parameters():
-            parameter.requires_grad_(full.get_parameter(name).requires_grad)
+        for path, parameter in pruned.named_parameters():
+            parameter.requires_grad_(full.get_parameter(path).requires_grad)  # what a callback froze
         rows = {
             "before": resources_row(full, **{name: before}),
             "after": resources_row(pruned, **{name: score(pruned)}),
