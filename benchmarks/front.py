@@ -1,13 +1,13 @@
 """Accuracy against multiply-accumulates: networks that a path of prices finds, beside what a user would pick instead.
 
-    python -m benchmarks.front [--data digits mnist] [--seeds 3] [--out FILE.csv] [--rst FILE] [--picture FILE]
+    python -m benchmarks.front [--data digits mnist cifar10] [--seeds 3] [--out FILE.csv] [--rst FILE] [--picture FILE]
 
-On the same images and seeds: `pressure_path` with its defaults, at the resolution of the images and at half of it; a
-plain grid of fixed sizes of the same lattice;
+On the same images and seeds: `pressure_path` with its defaults, at the resolution of the images and at half of it, and
+with twelve prices; six fits at six prices, each from its start; a plain grid of fixed sizes of the same lattice;
 convolutional networks with batch normalization, without and with 2x2 pooling; torch-pruning with fine-tuning, where it
 is installed; and MLPClassifier. Learning rates of what is not a lattice are chosen on validation images, each from
 three, and the seconds of all three count. Digits are split 1,000 to 300 to 497, MNIST at 14x14 is 4,000, 1,000 and
-4,000 images. Run it with one thread.
+4,000 images, CIFAR-10 at 16x16 5,000, 1,000 and 4,000. Run it with one thread.
 
 A front is summed up as HVint: the mean over log10 of the multiply-accumulates, from 10,000 to those of the full
 lattice, of (accuracy - chance) / (1 - chance), linear between the networks of the front, 0 left of its cheapest.
@@ -27,7 +27,7 @@ from sklearn.neural_network import MLPClassifier
 from torch import nn
 
 from growlattice import LatticeClassifier, pressure_path
-from growlattice.datasets import fetch_mnist
+from growlattice.datasets import fetch_cifar10, fetch_mnist
 from growlattice.metrics import pareto_front
 
 from . import cpu_seconds
@@ -45,21 +45,25 @@ GRID = (
     (16, 4, 2),
     (16, 4, 4),
 )
+TWELVE_PRICES = dict(pressures=(0.1, 0.3, 1, 2, 3, 4.5, 6, 8, 10, 14, 20, 30), keeps=(0.6,))
+SIX_PRICES = (0.3, 1, 3, 6, 10, 20)
 LEAST_MACS = 1e4
-SPLITS = {"digits": (1000, 300, 497), "mnist": (4000, 1000, 4000)}
-EPOCHS = {"digits": 30, "mnist": 15}
+SPLITS = {"digits": (1000, 300, 497), "mnist": (4000, 1000, 4000), "cifar10": (5000, 1000, 4000)}
+EPOCHS = {"digits": 30, "mnist": 15, "cifar10": 15}
+SHAPES = {"digits": (8, 8), "mnist": (14, 14), "cifar10": (16, 16, 3)}
 RATES = (3e-3, 1e-2, 3e-2)
 
 
 def read(data, seed):
-    """Images of shape (n, height, width) and labels, to train on, to validate and to test."""
+    """Images of shape (n, height, width), or with colours last, and labels, to train on, to validate and to test."""
     if data == "digits":
         X, y = load_digits(return_X_y=True)
-        X = X.reshape(-1, 8, 8)
+        X = X.reshape(-1, *SHAPES[data])
     else:
-        X, y = fetch_mnist(return_X_y=True)
-        X = X[:20000].reshape(-1, 14, 2, 14, 2).mean(axis=(2, 4))
-        y = y[:20000]
+        X, y = {"mnist": fetch_mnist, "cifar10": fetch_cifar10}[data](return_X_y=True)
+        X, y = X[:20000], y[:20000]
+        height, width, *colours = SHAPES[data]
+        X = X.reshape(-1, height, 2, width, 2, *colours).mean(axis=(2, 4))
     X = X.astype(np.float32)
     n_train, n_val, n_test = SPLITS[data]
     X_train, X, y_train, y = train_test_split(X, y, train_size=n_train, stratify=y, random_state=seed)
@@ -72,16 +76,26 @@ def read(data, seed):
 # --- the lattice ---
 
 
-def path_rows(data, seed, **lattice):
+def path_rows(data, seed, of_path=None, **lattice):
     X_train, y_train, X_val, y_val, X_test, y_test = read(data, seed)
     clf = LatticeClassifier(max_epochs=EPOCHS[data], random_state=seed, time_pressure=0.2, **lattice)
     start = cpu_seconds()
-    path = pressure_path(clf, X_train, y_train, X_val, y_val)
+    path = pressure_path(clf, X_train, y_train, X_val, y_val, **(of_path or {}))
     seconds = cpu_seconds() - start
     for _, row in path.iterrows():
         setting = f"price {row['breadth_pressure']:g}, keep {row['keep']:g}"
         accuracy = row["load"]().score(X_test, y_test)
         yield setting, row["macs_per_image"], accuracy, seconds * row["train_macs"] / path["train_macs"].sum()
+
+
+def priced_rows(data, seed):
+    X_train, y_train, _, _, X_test, y_test = read(data, seed)
+    for price in SIX_PRICES:
+        clf = LatticeClassifier(breadth_pressure=price, depth_pressure=price, time_pressure=0.2, random_state=seed)
+        start = cpu_seconds()
+        clf.set_params(max_epochs=EPOCHS[data]).fit(X_train, y_train).prune(X_train, y_train)
+        seconds = cpu_seconds() - start
+        yield f"price {price:g}", clf.macs_per_image_, clf.score(X_test, y_test), seconds
 
 
 def grid_rows(data, seed, **lattice):
@@ -95,21 +109,20 @@ def grid_rows(data, seed, **lattice):
 
 
 def full_macs(data):
-    side = {"digits": 8, "mnist": 14}[data]
-    X, y = np.zeros((10, side, side), dtype=np.float32), np.arange(10)
+    X, y = np.zeros((10, *SHAPES[data]), dtype=np.float32), np.arange(10)
     return LatticeClassifier(max_epochs=1, random_state=0).fit(X, y).macs_per_image_
 
 
 # --- what a user would pick instead ---
 
 
-def make_cnn(width, pooling):
+def make_cnn(n_inputs, width, pooling):
     def block(n_in, n_out):
         return [nn.Conv2d(n_in, n_out, 3, padding=1, bias=False), nn.BatchNorm2d(n_out), nn.ReLU()]
 
     pool = [nn.MaxPool2d(2)] if pooling else []
     wider = 2 * width if pooling else width
-    layers = [*block(1, width), *pool, *block(width, wider), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    layers = [*block(n_inputs, width), *pool, *block(width, wider), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
     return nn.Sequential(*layers, nn.Linear(wider, 10))
 
 
@@ -155,10 +168,11 @@ def accuracy_of(model, X, y):
 
 
 def standardized(data, seed):
-    """Tensors of images, with one channel, and labels."""
+    """Tensors of images, with channels first, and labels."""
     X_train, y_train, X_val, y_val, X_test, y_test = read(data, seed)
     mean, std = X_train.mean(), X_train.std()
-    images = [torch.from_numpy((X - mean) / std)[:, None] for X in (X_train, X_val, X_test)]
+    images = [torch.from_numpy((X - mean) / std) for X in (X_train, X_val, X_test)]
+    images = [X.movedim(3, 1).contiguous() if X.dim() == 4 else X[:, None] for X in images]
     labels = [torch.from_numpy(y) for y in (y_train, y_val, y_test)]
     return images, labels
 
@@ -176,7 +190,9 @@ def cnn_rows(data, seed, pooling, widths=(2, 3, 4, 6, 8, 12, 16, 24)):
     images, labels = standardized(data, seed)
     for width in widths:
         start = cpu_seconds()
-        model = best_of_rates(lambda width=width: make_cnn(width, pooling), images, labels, EPOCHS[data], seed)
+        model = best_of_rates(
+            lambda width=width: make_cnn(images[0].shape[1], width, pooling), images, labels, EPOCHS[data], seed
+        )
         seconds = cpu_seconds() - start
         yield f"width {width}", macs_of(model, images[2][:1]), accuracy_of(model, images[2], labels[2]), seconds
 
@@ -190,7 +206,7 @@ def pruned_cnn_rows(data, seed, width=24, shares=(0.3, 0.5, 0.65, 0.8, 0.9)):
         return
     images, labels = standardized(data, seed)
     start = cpu_seconds()
-    full = best_of_rates(lambda: make_cnn(width, True), images, labels, EPOCHS[data], seed)
+    full = best_of_rates(lambda: make_cnn(images[0].shape[1], width, True), images, labels, EPOCHS[data], seed)
     shared = (cpu_seconds() - start) / len(shares)
     for share in shares:
         start = cpu_seconds()
@@ -227,6 +243,8 @@ def mlp_rows(data, seed, widths=(4, 8, 16, 32, 64, 128)):
 METHODS = {
     "path": path_rows,
     "path, downsampled": lambda data, seed: path_rows(data, seed, downsample=(2, 1, 1, 1)),
+    "path, twelve prices": lambda data, seed: path_rows(data, seed, TWELVE_PRICES),
+    "six prices": priced_rows,
     "grid": grid_rows,
     "CNN": lambda data, seed: cnn_rows(data, seed, pooling=False),
     "CNN, pooling": lambda data, seed: cnn_rows(data, seed, pooling=True),

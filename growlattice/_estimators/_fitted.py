@@ -4,7 +4,6 @@ import copy
 import warnings
 from contextlib import contextmanager
 
-import torch
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 from skorch.history import History
@@ -18,6 +17,7 @@ from .._training._history import history_frame, history_rows
 from .._training._inference import collect
 from .._training._net import LatticeNet
 from .._training._trained import TrainedLattice
+from ..lattice._costs import mean_step
 from ._parameters import check_parameters, name_extra_costs
 
 MEASURED = "time_used_", "costs_"
@@ -55,7 +55,7 @@ class FittedLattice(BaseEstimator):
         ndarray of shape (n,)
             Between 1 and the number of steps.
         """
-        return self._collect(X, _mean_step)
+        return self._collect(X, lambda output: mean_step(output.weights))
 
     def save(self, path):
         """Write the fitted estimator to one file, without pickle.
@@ -197,11 +197,10 @@ class FittedLattice(BaseEstimator):
 
     def __getstate__(self):
         """Parameters as they are, and the fit as the bytes of a saved file: small, and loadable without CUDA."""
-        state = super().__getstate__()
-        if not hasattr(self, "costs_"):
-            return {name: value for name, value in state.items() if name not in FITTED}
-        fit = pack(*describe_trained(self._trained()))
-        return {name: value for name, value in state.items() if name not in FITTED} | {"_fit_bytes": fit}
+        state = {name: value for name, value in super().__getstate__().items() if name not in FITTED}
+        if hasattr(self, "costs_"):
+            state["_fit_bytes"] = pack(*describe_trained(self._trained()))
+        return state
 
     def __setstate__(self, state):
         params = {name: value for name, value in state.items() if name != "_fit_bytes"}
@@ -339,8 +338,3 @@ def restored_on_error(estimator):
         vars(estimator).clear()
         vars(estimator).update(before)
         raise
-
-
-def _mean_step(output):
-    steps = torch.arange(1, output.weights.shape[1] + 1, device=output.weights.device)
-    return output.weights @ steps.to(output.weights.dtype)

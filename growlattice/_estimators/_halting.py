@@ -76,7 +76,12 @@ class HaltingMixin:
         if X is None:
             self._forget_halting()
             return self
-        _check_shares(keep, confidence)
+        check_keep(keep)
+        if confidence is not None and not (isinstance(confidence, Real) and 0 < confidence < 1):
+            raise ValueError(
+                f"confidence={confidence!r} must be a number above 0 and below 1, such as 0.95, or None for no "
+                "guarantee."
+            )
         answers, data = self._answers_so_far(X, y, sample_weight)
         scores, weight = self._step_scores(answers, data), data.sample_weight
         name, full, chance = self.lattice_.task.score_name, np.average(scores[:, -1], weights=weight), self._chance()
@@ -180,11 +185,3 @@ class HaltingMixin:
         halted = resources_row(self.lattice_, **{name: self.halting_[name]})
         halted |= {"steps": self.halting_["mean_steps"], "macs": self.halting_["macs"]}
         self.resources_ = pd.concat([self.resources_, pd.DataFrame.from_dict({"halted": halted}, orient="index")])
-
-
-def _check_shares(keep, confidence):
-    check_keep(keep)
-    if confidence is not None and not (isinstance(confidence, Real) and 0 < confidence < 1):
-        raise ValueError(
-            f"confidence={confidence!r} must be a number above 0 and below 1, such as 0.95, or None for no guarantee."
-        )

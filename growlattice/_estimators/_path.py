@@ -121,11 +121,13 @@ def pressure_path(
     validation = X_val, y_val
     _check_validation(clone(start), X, y, validation)
     report = partial(print, flush=True) if verbose else _silent
+    try:
+        parallel = Parallel(n_jobs=n_jobs, return_as="generator")
+    except ValueError:  # not all backends of joblib hand results over as they come
+        parallel = Parallel(n_jobs=n_jobs)
     at_prices = list(_along(start, prices, X, y, validation, step_epochs, report))
     cuts = [(network, keep) for network, _ in at_prices for keep in keeps]
-    rows = Parallel(n_jobs=n_jobs, return_as="generator")(
-        delayed(_cut)(network, keep, relax_epochs, X, y, validation) for network, keep in cuts
-    )
+    rows = iter(parallel(delayed(_cut)(network, keep, relax_epochs, X, y, validation) for network, keep in cuts))
     table = []
     for _, row in at_prices:
         table.append(row)
@@ -139,7 +141,7 @@ def _along(estimator, prices, X, y, validation, step_epochs, report):
     """The estimator fitted at each of the prices, from the one before on, and its row."""
     for index, price in enumerate(prices):
         goes_on = dict(warm_start=True, max_epochs=step_epochs, annealing=(0.0, 0.0), grow_from=None) if index else {}
-        estimator = copy.copy(estimator).set_params(**price)
+        estimator = _copy(estimator).set_params(**price)
         row = _fitted_row(estimator, X, y, validation, np.nan, **goes_on)
         report(_line(row))
         yield estimator, row
@@ -147,8 +149,13 @@ def _along(estimator, prices, X, y, validation, step_epochs, report):
 
 def _cut(network, keep, relax_epochs, X, y, validation):
     """The row of what a cut leaves of a fitted network, trained without prices."""
-    copied = copy.copy(network).set_params(keep=keep, relax_epochs=relax_epochs)
+    copied = _copy(network).set_params(keep=keep, relax_epochs=relax_epochs)
     return _fitted_row(copied, X, y, validation, keep, warm_start=True, max_epochs=0, grow_from=None, verbose=0)
+
+
+def _copy(estimator):
+    """A copy with callbacks of its own, as fits in threads would write into the same ones."""
+    return copy.copy(estimator).set_params(callbacks=clone(estimator.callbacks, safe=False))
 
 
 def _fitted_row(estimator, X, y, validation, keep, **for_this_fit):

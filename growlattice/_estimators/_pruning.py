@@ -261,8 +261,7 @@ class PruningMixin:
 
         full = self.lattice_
         pruned = prune_lattice(full, is_enough, norms_of, moment_of, trim_steps, self._report)
-        for path, parameter in pruned.named_parameters():
-            parameter.requires_grad_(full.get_parameter(path).requires_grad)  # what a callback froze
+        pruned.frozen = full.frozen  # what a callback froze
         rows = {
             "before": resources_row(full, **{name: before}),
             "after": resources_row(pruned, **{name: score(pruned)}),

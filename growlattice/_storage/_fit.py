@@ -18,6 +18,7 @@ MOST_STEPS = 10_000
 MOMENTS = "moments."
 LOCAL = {"memory"}  # parameters that mean something on one machine only
 COSTS = {"error", "breadth", "depth", "time"}
+PLAIN = "seed", "history", "costs", "time_used", "resources", "halting", "growth"  # written under their own names
 
 
 def describe_estimator(estimator):
@@ -62,16 +63,10 @@ def describe_trained(trained):
     moments = {MOMENTS + name: tensor for name, tensor in trained.moments.items()}
     description = {
         "config": as_json(trained.lattice.config),
-        "frozen": [name for name, parameter in trained.lattice.named_parameters() if not parameter.requires_grad],
+        "frozen": trained.lattice.frozen,
         "form": as_json(list(vars(trained.form).values())),
         "target_form": as_json(list(vars(trained.target_form).values())),
-        "seed": trained.seed,
-        "history": as_json(trained.history),
-        "costs": as_json(trained.costs),
-        "time_used": trained.time_used,
-        "resources": as_json(trained.resources),
-        "halting": as_json(trained.halting),
-        "growth": as_json(trained.growth),
+        **{name: as_json(getattr(trained, name)) for name in PLAIN},
     }
     return trained.lattice.state_dict() | moments, description
 
@@ -92,13 +87,7 @@ def read_trained(path, tensors, description):
             lattice=_read_lattice(path, tensors, config),
             form=InputForm(*from_json(description["form"])),
             target_form=TARGET_FORMS[config["task"]](*from_json(description["target_form"])),
-            seed=description["seed"],
-            history=from_json(description["history"]),
-            costs=from_json(description["costs"]),
-            time_used=description["time_used"],
-            resources=from_json(description["resources"]),
-            halting=from_json(description["halting"]),
-            growth=from_json(description["growth"]),
+            **{name: from_json(description[name]) for name in PLAIN},
             moments={name.removeprefix(MOMENTS): tensor for name, tensor in moments.items()},
         )
         for name in description["frozen"]:

@@ -10,10 +10,15 @@ import functools
 import hashlib
 import inspect
 import json
+import os
 import sys
+import time
 from collections import OrderedDict
+from contextlib import suppress
+from enum import Enum
 from functools import lru_cache, partial
 from importlib.resources import files
+from pathlib import Path, PurePath
 from types import CodeType, ModuleType
 
 import joblib
@@ -21,7 +26,7 @@ import numpy as np
 import torch
 from skorch.callbacks import Callback, EpochTimer, PrintLog, ProgressBar
 
-from .._training._callbacks import unnamed
+from .._training._callbacks import kind_of, unnamed
 from .._training._compiling import can_compile
 from .._training._device import choose_device, choose_precision
 from ._file import digest_of
@@ -36,6 +41,8 @@ LIBRARIES = {"growlattice", "numpy", "sklearn", "skorch", "torch", "torchvision"
     "__main__"
 }
 INSTALLED = "site-packages", "dist-packages"
+STANDARD_LIBRARY = os.path.dirname(os.__file__)
+IMPORTED = time.time()  # when the code that runs was read
 # What Python itself writes into classes and functions.
 WRITTEN_BY_PYTHON = {
     "__dict__", "__weakref__", "__doc__", "__module__", "__qualname__", "__annotations__", "__annotate__",
@@ -82,7 +89,7 @@ def fit_key(estimator, form, data, validation, seed, start=None):
         "form": identity(vars(form)),
         "target_form": identity(vars(estimator.target_form_)),
         "seed": seed,
-        "start": start and [as_json(start.config), digest_of(start.state_dict())],
+        "start": start and [as_json(start.config), digest_of(start.state_dict()), start.frozen],
         "code": code_version(),
     }
     digest = hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16)
@@ -94,11 +101,7 @@ def fit_key(estimator, form, data, validation, seed, start=None):
 
 def deciding_callbacks(callbacks):
     """The skorch callbacks that may change the result of a fit: all but displays."""
-    return [
-        callback
-        for callback in unnamed(callbacks)
-        if (callback if inspect.isclass(callback) else type(callback)) not in DISPLAYS
-    ]
+    return [callback for callback in unnamed(callbacks) if kind_of(callback) not in DISPLAYS]
 
 
 def update_with_array(digest, array):
@@ -165,8 +168,12 @@ class _Identification:
             return [kind.__name__, *([self.of(key), self.of(item)] for key, item in value.items())]  # order may decide
         if kind is bytes:
             return ["bytes", value.hex()]
-        if kind is np.ndarray or isinstance(value, (torch.Tensor, torch.Generator)):
+        if kind in (np.ndarray, np.memmap) or isinstance(value, (torch.Tensor, torch.Generator)):
             return self._of_numbers(value)
+        if isinstance(value, Enum):
+            return [self.of(kind), value.name, self.of(value.value)]
+        if isinstance(value, PurePath):  # its state holds what was asked of it before
+            return [kind.__name__, str(value)]
         if isinstance(value, ModuleType):
             return ["module", value.__name__]
         if isinstance(value, partial):
@@ -259,7 +266,11 @@ def _root(code):
 
 
 def _is_of_a_library(code):
-    return _root(code) in LIBRARIES
+    """Whether code is of Python itself or of what the package stands on, and not of a user's file of such a name."""
+    root = _root(code)
+    file = getattr(sys.modules.get(root), "__file__", None) or ""
+    of_users = file.endswith(".py") and root in sys.stdlib_module_names and not file.startswith(STANDARD_LIBRARY)
+    return root in LIBRARIES and not of_users
 
 
 def _is_installed(code):
@@ -269,21 +280,36 @@ def _is_installed(code):
 
 
 def _globals_of(function):
-    """The globals that a function's code and the functions in it name, where there are such, and all names there."""
-    codes, used, names = [function.__code__], set(), set()
+    """What a function's code and the functions in it name or import, where there is such, and all names there."""
+    codes, used, names = [function.__code__], {}, set()
     while codes:
         code = codes.pop()
-        used |= {step.argval for step in dis.get_instructions(code) if step.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
+        steps = [step for step in dis.get_instructions(code) if step.opname != "EXTENDED_ARG"]
+        for level, wanted, step in zip([None, None, *steps], [None, *steps], steps, strict=False):
+            if step.opname in ("LOAD_GLOBAL", "LOAD_NAME") and step.argval in function.__globals__:
+                used[step.argval] = function.__globals__[step.argval]
+            elif step.opname == "IMPORT_NAME":
+                how = step.argval, function.__globals__, None, wanted.argval, level.argval
+                with suppress(ImportError):  # then the function is without it, too
+                    used[f"import {level.argval} {step.argval} {wanted.argval}"] = __import__(*how)
         names |= set(code.co_names)
         codes += [constant for constant in code.co_consts if isinstance(constant, CodeType)]
-    return {name: function.__globals__[name] for name in used if name in function.__globals__}, names
+    return used, names
 
 
 def _code_identity(code, docstring=None):
-    constants = [
-        _constant_identity(item if docstring is None or item != docstring else None) for item in code.co_consts
-    ]
-    return [code.co_code.hex(), constants, list(code.co_names)]
+    constants = [_constant_identity(item) for item in code.co_consts]
+    if docstring is not None and code.co_consts[0] == docstring and not _loads_first_constant(code):
+        constants[0] = repr(None)
+    stars = code.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS)
+    arguments = [code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, stars]
+    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount + stars.bit_count()]
+    return [code.co_code.hex(), constants, list(code.co_names), arguments, list(names)]
+
+
+def _loads_first_constant(code):
+    """Whether code reads the constant that is its docstring, as it does where it has an equal one."""
+    return any(step.arg == 0 and step.opname.endswith("_CONST") for step in dis.get_instructions(code))
 
 
 def _constant_identity(value):
@@ -294,20 +320,39 @@ def _constant_identity(value):
 
 @lru_cache
 def code_version():
-    """A digest of the code that decides the result of a fit, whatever its comments, docstrings and layout."""
+    """A digest of the code that decides the result of a fit, whatever its comments, docstrings and layout.
+
+    Raises
+    ------
+    RuntimeError
+        If the code was changed on disk after it was imported: what runs is then unknown.
+    """
     digest = hashlib.blake2b(digest_size=16)
     for room in HASHED_PACKAGES:
         folder = files("growlattice").joinpath(room)
         for file in sorted(folder.iterdir(), key=lambda file: file.name):
             if file.name.endswith(".py") and file.name not in NOT_NUMERICAL:
+                if isinstance(file, Path) and file.stat().st_mtime > IMPORTED:
+                    raise RuntimeError(
+                        f"{file} is newer than the growlattice that runs, so memory cannot tell what a fit would be "
+                        "of. Start Python anew."
+                    )
                 digest.update(f"{room}/{file.name}".encode() + _code_of(file.read_text(encoding="utf-8")))
     return digest.hexdigest()
 
 
 def _code_of(text):
-    """A module's code without comments, docstrings and layout."""
+    """A module's code without comments, docstrings and layout, the same in all versions of Python."""
     tree = ast.parse(text)
     for node in ast.walk(tree):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node) is not None:
             node.body[0] = ast.Pass()
-    return ast.unparse(tree).encode()
+    return json.dumps(_written(tree)).encode()
+
+
+def _written(node):
+    """A syntax tree as lists; without what is empty, as some versions have fields that others lack."""
+    if isinstance(node, ast.AST):
+        fields = [[name, _written(value)] for name, value in ast.iter_fields(node) if value not in (None, [])]
+        return [type(node).__name__, *fields]
+    return [_written(item) for item in node] if isinstance(node, list) else repr(node)

@@ -48,7 +48,7 @@ class Entry:
             os.makedirs(folder, exist_ok=True)
         except OSError as error:
             raise ValueError(f"memory={os.fspath(folder)!r} cannot be a folder: {error}. Give another.") from error
-        self.key, self.seconds, self.report = key, seconds, report
+        self.folder, self.key, self.seconds, self.report = os.fspath(folder), key, seconds, report
         self.finished, self.checkpoint = (os.path.join(folder, key + suffix) for suffix in (FINISHED, CHECKPOINT))
         self.last, self.failed = time.monotonic(), False
 
@@ -87,11 +87,7 @@ class Entry:
             Returns, as a dict, what a table of fits says beside parameters and costs.
         """
         if not os.path.exists(self.finished):
-            self._write(
-                self.finished,
-                make_trained,
-                lambda: make_description() | {"record": as_json(make_record())},
-            )
+            self._write(self.finished, make_trained, lambda: make_description() | {"record": as_json(make_record())})
         if os.path.exists(self.finished):
             self._remove_leftovers()
 
@@ -103,8 +99,10 @@ class Entry:
     def _remove_leftovers(self):
         """Remove what an unfinished fit leaves behind."""
         self.discard_checkpoint()
-        for path in [*glob.glob(_part_of(self.checkpoint)), *glob.glob(_part_of(self.finished))]:
-            _remove_if_stale(path)
+        for path in glob.glob(os.path.join(glob.escape(self.folder), f".{self.key}.*.part")):
+            with suppress(OSError):  # gone already, or not ours to remove
+                if _is_stale(path):
+                    os.unlink(path)
 
     def _read(self, path):
         """What is in a file, or None if there is none; a damaged one is set aside with a warning."""
@@ -201,14 +199,3 @@ def _is_stale(path):
     with suppress(OSError):
         return time.time() - os.path.getmtime(path) > STALE
     return False
-
-
-def _remove_if_stale(path):
-    with suppress(OSError):  # gone already, or not ours to remove
-        if _is_stale(path):
-            os.unlink(path)
-
-
-def _part_of(path):
-    folder, name = os.path.split(path)
-    return os.path.join(glob.escape(folder), f".{name}.*.part")

@@ -19,11 +19,10 @@ NO_SCORING = (EpochScoring, BatchScoring, PassthroughScoring)
 
 def default_callbacks(callbacks):
     """The built-in callbacks, without a table of epochs where the user gives one."""
-    own_log = any(is_of(callback, PrintLog) for callback in callbacks or ())
-    log = (
-        [] if own_log else [("print_log", PrintLog(keys_ignored=["train_loss", "train_macs", "relaxing", "compiled"]))]
-    )
-    return [("epoch_timer", EpochTimer()), *log]
+    built_in = [("epoch_timer", EpochTimer())]
+    if not any(issubclass(kind_of(callback), PrintLog) for callback in unnamed(callbacks)):
+        built_in.append(("print_log", PrintLog(keys_ignored=["train_loss", "train_macs", "relaxing", "compiled"])))
+    return built_in
 
 
 def unnamed(callbacks):
@@ -31,23 +30,21 @@ def unnamed(callbacks):
     return [pair[1] if isinstance(pair, (tuple, list)) and len(pair) == 2 else pair for pair in callbacks or ()]
 
 
-def is_of(callback, kinds):
-    """Whether a callback, a class of callbacks or a pair (name, callback) is of a kind."""
-    (callback,) = unnamed([callback])
-    return issubclass(callback, kinds) if inspect.isclass(callback) else isinstance(callback, kinds)
+def kind_of(callback):
+    """The class of a callback, which may be given itself."""
+    return callback if inspect.isclass(callback) else type(callback)
 
 
 def check_callbacks(callbacks):
     """Raise a ValueError unless each is a skorch callback that can work here."""
     for given, callback in zip(callbacks or (), unnamed(callbacks), strict=True):
-        if not is_of(callback, Callback):
+        if not issubclass(kind_of(callback), Callback):
             raise ValueError(f"callbacks holds {given!r}. Give skorch callbacks, or pairs (name, callback).")
-        if is_of(callback, NO_SCORING):
-            name = (callback if inspect.isclass(callback) else type(callback)).__name__
+        if issubclass(kind_of(callback), NO_SCORING):
             raise ValueError(
-                f"callbacks holds {name}, which scores a skorch data set, and there is none. Give X_val and y_val to "
-                "fit and read the columns valid_accuracy and valid_error, or give scikit-learn's ScoringMonitor to "
-                "set_callbacks."
+                f"callbacks holds {kind_of(callback).__name__}, which scores a skorch data set, and there is none. "
+                "Give X_val and y_val to fit and read the columns valid_accuracy and valid_error, or give "
+                "scikit-learn's ScoringMonitor to set_callbacks."
             )
         if getattr(callback, "use_safetensors", False):
             raise ValueError(

@@ -6,6 +6,7 @@ from functools import partial
 
 import numpy as np
 import torch
+from sklearn.utils import gen_batches
 
 from ..lattice._bottleneck import best_channels, trace, unreachable
 from ..lattice._surgery import extend
@@ -31,12 +32,7 @@ def traces(lattice, data):
     -------
     list of Trace
     """
-    device, runs = lattice.pixel_mean.device, []
-    for rows in _batches(len(data)):
-        images = filled(data.images[rows], rows.stop - rows.start, device)
-        weights = None if data.sample_weight is None else data.sample_weight[rows]
-        runs.append(trace(lattice, images, _share_of_error(lattice, data, rows), weights))
-    return runs
+    return [trace(lattice, images, loss, weights) for images, loss, weights in _batches(lattice, data)]
 
 
 def expressivity(lattice, data, n_channels):
@@ -98,12 +94,7 @@ def draw_by_gain(data, lattice, move, generator, find=best_channels):
 @torch.no_grad()
 def _error(lattice, data):
     """Error cost of a lattice on a training set."""
-    device = lattice.pixel_mean.device
-    parts = [
-        _share_of_error(lattice, data, rows)(lattice(filled(data.images[rows], rows.stop - rows.start, device)))
-        for rows in _batches(len(data))
-    ]
-    return float(sum(parts))
+    return float(sum(loss(lattice(images)) for images, loss, _ in _batches(lattice, data)))
 
 
 def some_images(data, generator):
@@ -116,12 +107,14 @@ def some_images(data, generator):
     return TrainingSet(images, targets, None if weight is None else weight[rows])
 
 
-def _batches(n_images):
-    return [slice(start, min(start + BATCH, n_images)) for start in range(0, n_images, BATCH)]
+def _batches(lattice, data):
+    """Images of each batch, the part that it has in the error cost of all as a function of the output, and weights."""
+    for rows in gen_batches(len(data), BATCH):
+        n_images = rows.stop - rows.start
+        weights = None if data.sample_weight is None else data.sample_weight[rows]
+        loss = partial(_share_of_error, lattice.task, n_images / len(data), data.targets[rows], weights)
+        yield filled(data.images[rows], n_images, lattice.pixel_mean.device), loss, weights
 
 
-def _share_of_error(lattice, data, rows):
-    """The part that a batch has in the error cost of all images, as a function of the output."""
-    weight = None if data.sample_weight is None else data.sample_weight[rows]
-    share = (rows.stop - rows.start) / len(data)
-    return lambda output: share * lattice.task.error(output, data.targets[rows], weight)
+def _share_of_error(task, share, targets, weights, output):
+    return share * task.error(output, targets, weights)

@@ -9,10 +9,12 @@ import traceback
 
 import numpy as np
 import torch
+from sklearn.utils import gen_batches
 
+from ..lattice._costs import mean_step
 from ..lattice._input_cut import input_products
 from ..lattice._weights import SELECTOR_HIDDEN
-from ._device import contiguous_copy, upload
+from ._device import upload
 
 MOST_IMAGES, FEWEST_ROWS = 4096, 32
 WIDEST = 8  # bytes of a pixel as it is given
@@ -151,11 +153,10 @@ def measure(lattice, data, conv_dtype=None):
     """
     task, device = lattice.task, data.targets.device
     unit = task.unit(data.targets, data.sample_weight)
-    steps = torch.arange(1, lattice.n_steps + 1, device=device)
     sums = torch.zeros(3, dtype=torch.float64, device=device)
     for rows, output in outputs(lattice, data.images, conv_dtype):
         targets = data.targets[rows]
-        scores, time_used = task.image_scores(output, targets, unit), output.weights @ steps.to(output.weights.dtype)
+        scores, time_used = task.image_scores(output, targets, unit), mean_step(output.weights)
         weight = torch.ones_like(scores) if data.sample_weight is None else data.sample_weight[rows]
         error = task.error(output, targets, weight) * len(targets)
         sums += torch.stack([error, (scores.to(weight.dtype) * weight).sum(), (time_used * weight).sum()])
@@ -176,9 +177,9 @@ def input_moment(lattice, data):
     tensor of float64 of shape (inputs_left, inputs_left)
     """
     size, moment = _largest_batch(lattice), 0.0
-    for start in range(0, len(data), size):
-        rows = slice(start, min(start + size, len(data)))
-        products = input_products(lattice, filled(data.images[rows], rows.stop - start, lattice.pixel_mean.device))
+    for rows in gen_batches(len(data), size):
+        images = filled(data.images[rows], rows.stop - rows.start, lattice.pixel_mean.device)
+        products = input_products(lattice, images)
         if data.sample_weight is not None:
             products = products * data.sample_weight[rows, None, None]
         moment = moment + products.sum(dim=0)
@@ -199,7 +200,7 @@ def _run_all_steps(lattice, images, conv_dtype):
 def filled(images, size, device):
     """Images as a tensor on the device, filled up to a size with the first of them."""
     if not isinstance(images, torch.Tensor):
-        images = contiguous_copy(images) if device.type == "cpu" else upload(images, device)
+        images = upload(images, device)
     if len(images) == size:
         return images
     return torch.cat([images, images[:1].expand(size - len(images), -1, -1, -1)])

@@ -267,16 +267,10 @@ class LatticeNet(NeuralNet):
             self._track_step_use(y_pred)
         if self.growth_share:
             self.last_step_weight_ += y_pred.weights[:, self.module_.steps_left - 1].detach().sum()
-        self._add_up(
-            len(targets),
-            {
-                "train_loss": loss,
-                "error": error,
-                "time": costs["time"],
-                **extras,
-                task.score_name: weighted_mean(task.image_scores(y_pred, targets, self.unit_), sample_weight),
-            },
-        )
+        means = {"train_loss": loss, "error": error, "time": costs["time"], **extras}
+        means[task.score_name] = weighted_mean(task.image_scores(y_pred, targets, self.unit_), sample_weight)
+        for name, mean in means.items():  # added up on the device
+            self.sums_[name] = self.sums_.get(name, 0.0) + mean.detach() * len(targets)
         return loss
 
     def space_costs(self):
@@ -324,11 +318,6 @@ class LatticeNet(NeuralNet):
             self.full_lr_ = self.lr * full_rate(self.rate_share_, progress, priced)
             falling = max(progress - self.flat_share_, 0.0) / (1 - self.flat_share_)
             self._set_lr(self.full_lr_ * (cosine_decay(falling) if decay else 1.0))
-
-    def _add_up(self, n_images, means):
-        """Add a batch's means to the epoch's sums, on the device."""
-        for name, mean in means.items():
-            self.sums_[name] = self.sums_.get(name, 0.0) + mean.detach() * n_images
 
     @torch.no_grad()
     def _track_step_use(self, output):

@@ -22,7 +22,10 @@ class ClassTargets:
     @classmethod
     def learn(cls, y, classes=None):
         """The form of labels y; `classes` are all that will ever come, by default those of y."""
-        return cls(np.unique(y if classes is None else classes))
+        classes = np.unique(y if classes is None else classes)
+        if classes.dtype.kind == "U":  # no wider than they need: as a file and a pickle would give them back
+            return cls(np.array(classes.tolist(), dtype=str))
+        return cls(classes.astype(classes.dtype.newbyteorder("=")))
 
     @property
     def n_outputs(self):

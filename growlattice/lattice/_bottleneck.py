@@ -72,16 +72,15 @@ def trace(lattice, images, loss, weights=None):
     -------
     Trace
     """
-    readers = {"readout": lattice.readout} | ({} if lattice.selector is None else {"selector": lattice.selector[0]})
     read, steps = {}, range(lattice.steps_left)
-    hooks = [reader.register_forward_hook(_keeper(read, name)) for name, reader in readers.items()]
+    hooks = [reader.register_forward_hook(_keeper(read, name)) for name, reader in read_modules(lattice).items()]
     try:
         with torch.enable_grad():
             state, activity, active, drives = lattice.start(images), [], [], []
             for step in steps:
                 activity.append(lattice.step(state, bottom_up_only=step == steps[-1]))
                 active.append([torch.relu(hidden).detach() for hidden in state.hidden])
-                drives.append({name: drive for layer in state.drives for name, drive in layer.items()})
+                drives.append(state.drives)
             output = lattice._read_out(torch.stack(activity, dim=1))
             at = [*read.values(), *(drive for of_step in drives for drive in of_step.values())]
             gradients = iter(torch.autograd.grad(loss(output), at, allow_unused=True))
@@ -145,9 +144,12 @@ def wanted_of(lattice, run, layer):
 
 def readers(lattice, layer):
     """What reads a layer: names of kernels, with the layer that they write, and of readouts."""
-    kernels = [("bottom_up", layer + 1), ("lateral", layer), ("top_down", layer - 1)]
-    there = [reader for reader in kernels if 0 <= reader[1] < len(lattice.bottom_up)]
-    return [*there, ("readout", None), *([] if lattice.selector is None else [("selector", None)])]
+    return [*lattice.outgoing_kernels(layer), *((name, None) for name in read_modules(lattice))]
+
+
+def read_modules(lattice):
+    """What reads the activity of all layers: the readout and, with adaptive time selection, the selector."""
+    return {"readout": lattice.readout} | ({} if lattice.selector is None else {"selector": lattice.selector[0]})
 
 
 @dataclass
@@ -268,29 +270,23 @@ def put_channels(lattice, had, inputs_left, layer, found, amplitude, balance=1.0
     bottom_up, lateral = lattice.bottom_up[layer], lattice.lateral[layer]
     written = [(bottom_up.weight, below), (bottom_up.bias, None), (lateral.weight, old[layer])]
     written += [(kernel.weight, old[layer + 1]) for kernel in lattice.top_down[layer : layer + 1]]
-    start = 0
-    for weight, sources in written:
+    sizes = [1 if sources is None else len(sources) * k * k for _, sources in written]
+    for (weight, sources), part in zip(written, (balance * found.incoming[:n_new]).split(sizes, dim=1), strict=True):
         weight[at] = 0
         if sources is None:
-            weight[at] = balance * found.incoming[:n_new, start]
-            start += 1
+            weight[at] = part[:, 0]
         else:
-            stop = start + len(sources) * k * k
-            part = found.incoming[:n_new, start:stop].unflatten(1, (len(sources), k, k))
-            weight[at[:, None], sources] = balance * part
-            start = stop
-    start, outgoing = 0, amplitude / balance * found.outgoing[:n_new]
+            weight[at[:, None], sources] = part.unflatten(1, (-1, k, k))
+    outgoing = amplitude / balance * found.outgoing[:n_new]
     for name, target in readers(lattice, layer):
+        weight = read_modules(lattice)[name].weight if target is None else getattr(lattice, name)[target].weight
+        size = len(weight) if target is None else len(old[target]) * k * k
+        part, outgoing = outgoing[:, :size], outgoing[:, size:]
         if target is None:
-            weight = lattice.readout.weight if name == "readout" else lattice.selector[0].weight
-            weight[:, columns] = outgoing[:, start : start + len(weight)].T
-            start += len(weight)
-        elif len(old[target]):
-            weight, stop = getattr(lattice, name)[target].weight, start + len(old[target]) * k * k
-            part = outgoing[:, start:stop].unflatten(1, (len(old[target]), k, k)).transpose(0, 1)
+            weight[:, columns] = part.T
+        elif size:
             weight[:, at] = 0
-            weight[old[target][:, None], at] = part
-            start = stop
+            weight[old[target][:, None], at] = part.unflatten(1, (-1, k, k)).transpose(0, 1)
 
 
 def _pixels(lattice, runs, layer):
@@ -372,13 +368,7 @@ def _scales(lattice, first, drives, step):
     scales = []
     for layer in range(len(lattice.bottom_up)):
         up = drives[step]["bottom_up", layer] if layer else first
-        over = 0.0
-        if step:
-            drive = drives[step - 1]["lateral", layer]
-            if layer + 1 < len(lattice.bottom_up):
-                above = drives[step - 1]["top_down", layer]
-                drive = drive + upsample(above, lattice.factors[layer + 1], lattice.layer_sizes[layer])
-            over = _scale(drive)
+        over = _scale(lattice.recurrent_drive(drives[step - 1], layer)) if step else 0.0
         scales.append((_scale(up), over))
     return scales
 

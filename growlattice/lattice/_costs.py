@@ -158,8 +158,12 @@ def time_cost(weights, sample_weight=None):
     >>> time_cost(torch.tensor([[0.5, 0.5], [0.0, 1.0]]))  # steps 1.5 and 2
     tensor(0.4375)
     """
-    steps = torch.arange(1, weights.shape[1] + 1, device=weights.device, dtype=weights.dtype)
-    return weighted_mean(weights @ steps, sample_weight) / REFERENCE_STEPS
+    return weighted_mean(mean_step(weights), sample_weight) / REFERENCE_STEPS
+
+
+def mean_step(weights):
+    """The mean step of each image under its time-selection weights, of shape (n_images,)."""
+    return weights @ torch.arange(1, weights.shape[1] + 1, device=weights.device, dtype=weights.dtype)
 
 
 def weighted_mean(values, sample_weight=None):

@@ -179,30 +179,30 @@ class Lattice(LatticeWeights):
         tensor of shape (n_images, channels of all layers that are left)
             The activity after the step, averaged over space.
         """
-        active, drives = [], []  # of each layer; results of its outgoing kernels, by their names
+        active, drives = [], {}  # of each layer; results of their outgoing kernels, by their names
         for layer in range(len(self.bottom_up)):
             if layer:
-                hidden = add_normalized(state.hidden[layer], drives[-1]["bottom_up", layer])
+                hidden = add_normalized(state.hidden[layer], drives["bottom_up", layer])
             else:
                 hidden = state.hidden[layer] + state.first_drive
             if state.drives is not None:
-                hidden = add_normalized(hidden, self._recurrent_drive(state.drives, layer))
+                hidden = add_normalized(hidden, self.recurrent_drive(state.drives, layer))
             if drawn is not None:
                 hidden = torch.addcmul(hidden, drawn[layer], noise)
             state.hidden[layer] = hidden
             wide, narrow = rectify(hidden, state.kernels["input"][0].dtype)
             active.append(wide)
-            outgoing = self._outgoing_kernels(layer, recurrent=not bottom_up_only)
-            drives.append(self._drive(narrow, layer, outgoing, state.kernels))
+            outgoing = [name for name in self.outgoing_kernels(layer) if name[0] == "bottom_up" or not bottom_up_only]
+            drives |= self._drive(narrow, layer, outgoing, state.kernels)
         state.drives = drives
         return torch.cat([spatial_mean(layer) for layer in active], dim=1)
 
     def drive_next(self, state):
         """Compute what the next step reads, after one with ``bottom_up_only=True``."""
-        state.drives = [
-            self._drive(torch.relu(hidden), layer, self._outgoing_kernels(layer, bottom_up=False), state.kernels)
-            for layer, hidden in enumerate(state.hidden)
-        ]
+        state.drives = {}
+        for layer, hidden in enumerate(state.hidden):
+            outgoing = [name for name in self.outgoing_kernels(layer) if name[0] != "bottom_up"]
+            state.drives |= self._drive(torch.relu(hidden), layer, outgoing, state.kernels)
 
     def read(self, activity):
         """The output of all steps that are left or of the first of them, from the activity after each.
@@ -283,15 +283,11 @@ class Lattice(LatticeWeights):
 
     def _cast_kernels(self, dtype):
         """Weight and bias of every convolution in a dtype, by name and layer."""
-        convolutions = {"input": self.input} | {
-            (name, layer): convolution
-            for name in CONNECTIONS
-            for layer, convolution in enumerate(getattr(self, name))
-        }  # fmt: skip
-        return {
-            place: (convolution.weight.to(dtype), None if convolution.bias is None else convolution.bias.to(dtype))
-            for place, convolution in convolutions.items()
-        }
+        kernels = {"input": _cast(self.input, dtype)}
+        for name in CONNECTIONS:
+            for layer, convolution in enumerate(getattr(self, name)):
+                kernels[name, layer] = _cast(convolution, dtype)
+        return kernels
 
     def _hidden_sizes(self):
         """How many numbers the hidden state of each layer that is left has for an image."""
@@ -303,12 +299,10 @@ class Lattice(LatticeWeights):
         parts = zip(rows, self.layer_sizes[: len(rows)], self.channels_left, strict=True)
         return [row.unflatten(1, (*size, n_kept)).permute(0, 3, 1, 2) for row, size, n_kept in parts]
 
-    def _outgoing_kernels(self, layer, bottom_up=True, recurrent=True):
+    def outgoing_kernels(self, layer):
         """Names of the kernels that read a layer: bottom-up to the next, lateral, and top-down to the one below."""
-        above = [("bottom_up", layer + 1)] if bottom_up and layer + 1 < len(self.bottom_up) else []
-        if not recurrent:
-            return above
-        return [*above, ("lateral", layer), *([("top_down", layer - 1)] if layer else [])]
+        kernels = ("bottom_up", layer + 1), ("lateral", layer), ("top_down", layer - 1)
+        return [kernel for kernel in kernels if 0 <= kernel[1] < len(self.bottom_up)]
 
     def _drive(self, active, layer, outgoing, kernels):
         """Results of a layer's outgoing kernels, by their names."""
@@ -326,12 +320,12 @@ class Lattice(LatticeWeights):
         drives = convolve(active, *kernels[together]).split([len(kernels[name][0]) for name in outgoing], dim=1)
         return dict(zip(outgoing, drives, strict=True))
 
-    def _recurrent_drive(self, drives, layer):
+    def recurrent_drive(self, drives, layer):
         """Lateral and top-down drive of a layer, from the drives of the step before."""
-        drive = drives[layer]["lateral", layer]
-        if layer + 1 == len(drives):
+        drive = drives["lateral", layer]
+        if layer + 1 == len(self.bottom_up):
             return drive
-        return drive + upsample(drives[layer + 1]["top_down", layer], self.factors[layer + 1], self.layer_sizes[layer])
+        return drive + upsample(drives["top_down", layer], self.factors[layer + 1], self.layer_sizes[layer])
 
     def _read_out(self, activity):
         """The output in the logical form, from the activity of the channels and steps that are left."""
@@ -355,6 +349,10 @@ class Lattice(LatticeWeights):
         scale = self.temperature * (self.n_steps / REFERENCE_STEPS) ** 0.5  # as in time_selection_weights
         logits = scale * scores + self.log_step_share[:n_run]
         return self.task.output(answers, functional.log_softmax(logits, dim=1), activity, scores)
+
+
+def _cast(convolution, dtype):
+    return convolution.weight.to(dtype), None if convolution.bias is None else convolution.bias.to(dtype)
 
 
 def _without_autocast(device_type):

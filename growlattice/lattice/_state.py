@@ -25,7 +25,7 @@ class LatticeState:
     kernels: dict
     first_drive: torch.Tensor
     hidden: list
-    drives: list | None = None
+    drives: dict | None = None
 
     def images(self, rows):
         """The state of some of the images, by their indices, before :meth:`Lattice.drive_next`."""

@@ -6,7 +6,7 @@ Verbockhaven, Rudkiewicz, Chevallier, Charpiat (2024). Growing Tiny Networks: Sp
 Fixing Them Optimally. Transactions on Machine Learning Research.
 """
 
-from ._bottleneck import Candidates, best_channels, put_channels, readers
+from ._bottleneck import Candidates, best_channels, put_channels, read_modules, readers
 from ._surgery import extend
 from ._weights import BOTTOM_UP_GAIN, READOUT_GAIN, RECURRENT_GAIN, fan_in, n_weights
 
@@ -78,9 +78,8 @@ def fresh_norms(lattice, layer):
     outgoing = 0.0
     for name, written in readers(lattice, layer):
         if written is None:
-            weight, variance = getattr(lattice, name), READ_GAINS[name] ** 2 / 3
-            weight = weight.weight if name == "readout" else weight[0].weight
-            outgoing += variance * weight.shape[0] / weight.shape[1]
+            weight = read_modules(lattice)[name].weight
+            outgoing += READ_GAINS[name] ** 2 / 3 * weight.shape[0] / weight.shape[1]
         else:
             kernel = getattr(lattice, name)[written]
             outgoing += GAINS[name] ** 2 * kernel.weight[:, 0].numel() / fan_in(kernel)

@@ -114,6 +114,16 @@ class LatticeWeights(nn.Module):
         """Channels of each layer that is left, from the first up."""
         return [convolution.out_channels for convolution in self.bottom_up]
 
+    @property
+    def frozen(self):
+        """Names of the parameters that training leaves as they are."""
+        return [name for name, parameter in self.named_parameters() if not parameter.requires_grad]
+
+    @frozen.setter
+    def frozen(self, names):
+        for name, parameter in self.named_parameters():
+            parameter.requires_grad_(name not in names)
+
     def macs(self, n_steps=None):
         """Multiply-accumulates of one image: every convolution, readout and time selection.
 
@@ -150,11 +160,10 @@ class LatticeWeights(nn.Module):
             form = state_dict["mask"].tolist(), int(state_dict["step_mask"].sum()), inputs_left
             if form != self._form:
                 device, dtype = self.pixel_mean.device, self.pixel_mean.dtype
-                frozen = {name for name, parameter in self.named_parameters() if not parameter.requires_grad}
+                frozen = self.frozen
                 self._make_modules(*form)
                 self.to_empty(device=device).to(dtype).train(self.training)
-                for name, parameter in self.named_parameters():
-                    parameter.requires_grad_(name not in frozen)
+                self.frozen = frozen
         result = super().load_state_dict(state_dict, strict=strict, assign=assign)
         self._finish_modules()
         return result

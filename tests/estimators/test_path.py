@@ -1,8 +1,10 @@
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from sklearn.model_selection import GridSearchCV, PredefinedSplit
+from skorch.callbacks import Callback
 
 from growlattice import LatticeClassifier, pressure_path
 from growlattice._training._net import LatticeNet
@@ -80,6 +82,29 @@ def test_workers_and_memory_change_nothing(task, make_small, tmp_path, trained):
     pd.testing.assert_frame_equal(again[EXACT], alone[EXACT])
     workers = pressure_path(make_small(memory=tmp_path), *task, **SHORT, n_jobs=2)
     pd.testing.assert_frame_equal(workers[EXACT], alone[EXACT])
+
+
+class Watching(Callback):
+    """Writes down which callback each fit has called."""
+
+    called = []
+
+    def on_train_begin(self, net, **kwargs):
+        self.called.append(self)
+
+
+def test_each_fit_has_callbacks_of_its_own(task, make_small, monkeypatch):
+    """In threads, two at the same time would write into one."""
+    monkeypatch.setattr(Watching, "called", [])
+    with joblib.parallel_config(backend="threading"):
+        path = pressure_path(make_small(callbacks=[Watching()]), *task, **SHORT, n_jobs=2)
+    assert len(set(Watching.called)) == len(path) == 6
+
+
+def test_a_backend_that_hands_over_all_at_once_will_do(task, make_small):
+    with joblib.parallel_config(backend="multiprocessing"):
+        found = pressure_path(make_small(), *task, **SHORT)
+    pd.testing.assert_frame_equal(found[EXACT], pressure_path(make_small(), *task, **SHORT)[EXACT])
 
 
 @pytest.mark.parametrize("stop_at", [2, 5, 8])

@@ -1,5 +1,7 @@
 import collections
+import enum
 import functools
+import hashlib
 import importlib
 import json
 import os
@@ -9,8 +11,10 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 import tracemalloc
 import types
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pandas as pd
@@ -138,6 +142,22 @@ def test_the_lattice_to_go_on_from_changes_the_key(small, make_small):
     X, y = small
     starts = [make_small(max_epochs=1, random_state=seed).fit(X, y).lattice_ for seed in (0, 1)]
     assert len({key(make_small(), X, y, start=start) for start in (None, *starts)}) == 3
+
+
+def test_what_is_frozen_in_it_changes_the_key(small, make_small):
+    start = make_small(max_epochs=1).fit(*small).lattice_
+    trained_whole = key(make_small(), *small, start=start)
+    start.frozen = ["input.weight"]
+    assert key(make_small(), *small, start=start) != trained_whole
+    start.frozen = []
+    assert key(make_small(), *small, start=start) == trained_whole
+
+
+def test_how_labels_lie_in_memory_leaves_the_key(small, make_small):
+    """A file and a pickle give them back as narrow as they are, and in the byte order of the machine."""
+    X, y = small
+    assert key(make_small(), X, y.astype("<U21")) == key(make_small(), X, y.astype(">U1"))
+    assert key(make_small(), X, y.astype(">i8")) == key(make_small(), X, y.astype("<i8"))
 
 
 def test_another_class_of_classifier_is_another_fit(small, make_small):
@@ -357,11 +377,21 @@ class Layer(torch.nn.ReLU):
 def without_gradient(value):
     return value + 12
 
+def named(price, base, *rest):
+    return rest
+
+def described(value):
+    "mean"
+    return getattr(value, "mean")()
+
 COST, LAYER, METHOD = Cost(), Layer(), Cost().of
 """
 
 EDITS = [
     ("COST", "scale = 0.0", "scale = 50.0"),
+    ("named", "price, base", "base, price"),
+    ("named", "*rest", "rest"),
+    ("described", "mean", "sum"),
     ("COST", "scale = 0.0", "scale = SCALE"),
     ("COST", "scale = 0.0", "scale = 0.0\n    more = 1"),
     ("COST", "torch.zeros(2)", "torch.zeros(2, dtype=torch.float64)"),
@@ -439,6 +469,22 @@ def test_an_identity_does_not_change_with_use():
         assert identity(value) == before
 
 
+def test_an_identity_does_not_change_with_the_use_of_a_path():
+    """It keeps what was asked of it."""
+    path = PurePosixPath("masks/of")
+    before = identity(path)
+    hash(path), str(path), path.parts, path.parent
+    assert identity(path) == before != identity(PurePosixPath("masks"))
+
+
+class Kind(enum.Enum):
+    MEAN = 1
+    SUM = 2
+
+    def of(self, value):
+        return getattr(value, self.name.lower())()
+
+
 Pair = collections.namedtuple("Pair", "first second")
 
 
@@ -457,6 +503,8 @@ class Table(dict):
         (b"a", b"b"),
         (1j, 2j),
         (re.compile("a"), re.compile("b")),
+        (Kind.MEAN, Kind.SUM),
+        (Path("a"), Path("b")),
         (Pair(1, 2), Pair(1, 3)),
         (Pair(1, 2), (1, 2)),
         (Chain([1]), Chain([2])),
@@ -480,6 +528,13 @@ class Table(dict):
 def test_values_of_all_kinds_are_told_apart(one, other):
     assert json.dumps(identity(one)) != json.dumps(identity(other))
     assert identity(one) == identity(pickle.loads(pickle.dumps(one)))
+
+
+def test_an_array_that_a_worker_reads_from_disk_is_the_same(tmp_path):
+    array = np.arange(6.0)
+    mapped = np.memmap(tmp_path / "array", np.float64, "w+", shape=6)
+    mapped[:] = array
+    assert identity(mapped) == identity(array)
 
 
 def endless(depth, back):
@@ -541,6 +596,9 @@ USERS = [
     "import helpers\ndef cost(value):\n    return helpers.scaled(value)\n",
     "import helpers\nclass Cost:\n    def __call__(self, x):\n        return x * helpers.SCALE\ncost = Cost()\n",
     "from helpers import SCALE\ndef cost(value):\n    return value * SCALE\n",
+    "def cost(value):\n    from helpers import scaled\n    return scaled(value)\n",
+    "def cost(value):\n    import helpers as them\n    return [them.scaled(part) for part in value]\n",
+    "def cost(value):\n    def by():\n        from helpers import SCALE as s\n        return s\n    return value * by()\n",
 ]
 
 
@@ -556,6 +614,28 @@ def test_code_in_files_beside_counts_as_far_as_it_is_used(monkeypatch, tmp_path,
             monkeypatch.delitem(sys.modules, name, raising=False)
         identities.append(identity(importlib.import_module("costs").cost))
     assert identities[0] == identities[1] != identities[2]
+
+
+def test_an_import_that_fails_counts_for_nothing():
+    def cost(value):
+        try:
+            from nowhere import scaled
+        except ImportError:
+            return value
+        return scaled(value)
+
+    assert "import" not in str(identity(cost)[3])
+
+
+def test_a_users_file_with_the_name_of_pythons_own_counts(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    identities = []
+    for price in (1, 2):
+        (tmp_path / "trace.py").write_text(f"PRICE = {price}\ndef cost(value):\n    return PRICE * value\n")
+        monkeypatch.delitem(sys.modules, "trace", raising=False)
+        identities.append(identity(importlib.import_module("trace").cost))
+    assert identities[0] != identities[1]
 
 
 def test_modules_that_name_each_other_end(monkeypatch):
@@ -577,6 +657,7 @@ def test_code_version_does_not_see_comments(monkeypatch, tmp_path):
         (tmp_path / room).mkdir()
         (tmp_path / room / "_costs.py").write_text(source)
     monkeypatch.setattr(_key, "files", lambda package: tmp_path)
+    monkeypatch.setattr(_key, "IMPORTED", np.inf)
     version = code_version.__wrapped__()
     for room in _key.HASHED_PACKAGES:
         for changed, same in [
@@ -589,6 +670,20 @@ def test_code_version_does_not_see_comments(monkeypatch, tmp_path):
         (tmp_path / room / "_new.py").write_text(source)
         assert code_version.__wrapped__() != version
         (tmp_path / room / "_new.py").unlink()
+
+
+def test_code_version_is_the_same_in_all_versions_of_python():
+    """Of syntax whose text or whose tree differs between 3.11, 3.12 and 3.13, on which this runs too."""
+    source = (
+        "class Cost:\n    def of(self, m, *, by=None):\n        return f'{m!r:>{by}} and ' f\"{m['a']:.2f}\" 'none'\n"
+    )
+    assert hashlib.blake2b(_key._code_of(source), digest_size=8).hexdigest() == "1b937cc13216993c"
+
+
+def test_code_that_was_changed_after_its_import_is_refused(monkeypatch):
+    monkeypatch.setattr(_key, "IMPORTED", time.time() - 10 * 365 * 24 * 3600)
+    with pytest.raises(RuntimeError, match=r"newer than the growlattice that runs.*Start Python anew"):
+        code_version.__wrapped__()
 
 
 def test_code_version_covers_all_rooms_that_decide_a_fit():

@@ -21,7 +21,7 @@ from growlattice._training._callbacks import (
     check_callbacks,
     check_monitors,
     default_callbacks,
-    is_of,
+    kind_of,
     stopped_early,
     unnamed,
 )
@@ -99,7 +99,7 @@ def test_pairs_are_taken_for_the_callback_they_hold():
     timer = EpochTimer()
     assert unnamed([timer, ("timer", timer), ["timer", timer], EpochTimer]) == [timer, timer, timer, EpochTimer]
     assert unnamed(None) == []
-    assert is_of(("timer", timer), EpochTimer) and is_of(EpochTimer, Callback) and not is_of(timer, PrintLog)
+    assert kind_of(timer) is kind_of(EpochTimer) is EpochTimer
 
 
 # --- the table of epochs ---
