@@ -12,8 +12,9 @@ weights cost more if they reach further.
 # ---------
 #
 # ``output.activity`` has the mean activity of each image, step, layer and channel. The
-# kernels are modules of the lattice: ``lateral`` and ``top_down`` have one for each
-# layer. A weight is charged its distance, in pixels, from the center of its kernel.
+# kernels are modules of the lattice: ``lateral`` has one for each layer, ``top_down``
+# one for each but the top. A weight is charged its distance, in pixels, from the center
+# of its kernel.
 
 import matplotlib.pyplot as plt
 import numpy as np

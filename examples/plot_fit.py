@@ -62,7 +62,7 @@ axes[2].set_ylim(bottom=0)
 # ------------
 #
 # Each cell is a channel. Its color is the size of its weights, as a multiple of those
-# of an untrained channel.
+# of a fresh channel in a lattice of the default size.
 
 MagnitudeDisplay.from_estimator(clf)
 

@@ -146,9 +146,10 @@ class _PrunedCopy:
 
     def __call__(self, classifier, X, y):
         net, content, copied = self._last
-        now = joblib.hash((X, y))
+        weights = {name: tensor.numpy(force=True) for name, tensor in classifier.lattice_.state_dict().items()}
+        now = joblib.hash((X, y, weights))  # training changes a net in place
         if net() is not classifier.net_ or content != now:
-            copied = copy.deepcopy(classifier).set_params(verbose=0)
+            copied = copy.copy(classifier).set_params(verbose=0)  # a deep copy is of a finished fit
             if hasattr(copied, "halting_"):
                 copied.halt(None)
             with _on_few_images():
@@ -219,5 +220,10 @@ def _cheapest(resource, within, accuracy, cv_results_):
     if (np.isnan(accuracy) | np.isnan(cost)).all():
         raise ValueError("No candidate has both scores: look at the warnings of the search, and at its cv_results_.")
     near = accuracy >= np.nanmax(accuracy) - within - 1e-12  # rounding
+    if np.isnan(cost[near]).all():
+        raise ValueError(
+            f"No candidate that is accurate enough has the score {resource!r}: look at the warnings of the search, and "
+            "at its cv_results_."
+        )
     order = np.lexsort((-accuracy, np.where(near & ~np.isnan(cost), cost, np.inf)))
     return order[0]

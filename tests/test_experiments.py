@@ -3,6 +3,7 @@
 import importlib
 import subprocess
 import sys
+from itertools import combinations
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -61,7 +62,7 @@ SCRIPTS = {
             "people_trends": (4, ["with", "lattices", "n", "statistic", "low", "high"]),
             "people_classes": (10, ["label", "time_used", "entropy", "right"]),
             "people_images": (450, ["image", "label", "entropy", "time_used_0", "time_used_1"]),
-            "people_errors": (4, ["claim", "mean", "low", "high", "n_pairs", "images_low"]),
+            "people_errors": (4, ["claim", "mean", "low", "high", "n_seeds", "images_low"]),
         },
     ),
 }
@@ -189,6 +190,38 @@ def test_error_consistency_is_compared_between_seeds_alone(script):
     assert groups == pytest.approx(np.array([[0.7, 0.4, (0.6 + 0.3) / 2]]))
 
 
+def test_an_interval_over_pairs_is_one_over_the_seeds_in_them(script):
+    """Of a value for each seed, the mean of two in each pair: the interval is that of the seeds."""
+    common, values = script("common"), np.array([0.1, 0.5, 0.3, 0.9])
+    pairs = [(one + other) / 2 for one, other in combinations(values, 2)]
+    found, expected = common.claim_over_pairs("a", pairs, 4), common.claim("a", values)
+    assert found == pytest.approx(expected) and found["n_seeds"] == 4
+    assert common.claim_over_pairs("a", [0.5], 2) == pytest.approx(
+        {"claim": "a", "mean": 0.5, "low": np.nan, "high": np.nan, "n_seeds": 2}, nan_ok=True
+    )
+
+
+def test_figures_are_drawn_where_no_lattice_is_accurate_enough(script):
+    figure_5 = script("figure_5")
+    models = pd.DataFrame({"accuracy": [0.5, 0.6], "channels_used": [2, 3], "layers_used": [1, 2], "time_used": [1, 2]})
+    figure = figure_5.draw_trade_offs(models.assign(pareto=False), np.zeros((2, 2)), threshold=0.7)
+    assert len(figure.axes[3].collections) == 1
+    plt.close(figure)
+
+
+def test_people_whose_file_cannot_be_read_end_the_program_before_training(script, monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "argv", ["figure_4", "--scale", "small", "--reaction-times", str(tmp_path / "no.zip")])
+    with pytest.raises(SystemExit, match="no.zip cannot be read"):
+        script("figure_4").main()
+
+
+def test_too_few_images_with_a_measure_of_people_leave_it_out(script, capsys):
+    rng = np.random.default_rng(0)
+    images = pd.DataFrame({"time_used": rng.random(20), "times": np.where(np.arange(20) < 3, rng.random(20), np.nan)})
+    assert np.isnan(script("people").relation(images, "times", [], n_bootstrap=10)).all()
+    assert "left out" in capsys.readouterr().out
+
+
 def test_share_of_ranks_explained(script):
     explained = script("figure_5").explained
     assert explained({"x": [1.0, 2.0, 9.0], "y": [0.0, 1.0, 0.5]}, [3.0, 4.0, 5.0]) == pytest.approx(1)
@@ -255,7 +288,7 @@ def test_shared_errors_are_those_of_lattices_of_other_seeds(script):
     hard = np.random.default_rng(0).random((2, 400)) < 0.2  # what shallow lattices get wrong, and what deep ones do
     images = [pd.DataFrame({"right": ~hard[int(layers > 1)]}) for layers in lattices["max_layers"]]
     table = people.shared_errors(lattices, images, "a", depths=[1, 4], n_bootstrap=100).set_index("claim")
-    assert table["n_pairs"].unique().tolist() == [1]  # the third seed has no deep one
+    assert table["n_seeds"].unique().tolist() == [2]  # the third seed has no deep one
     between = table.loc["layers: between 1 and 4", "mean"]
     assert table["mean"].tolist() == pytest.approx([1, 1, between, 1 - between])
     assert between < 0.3 and table.loc["layers: first less third", "images_low"] > 0.5

@@ -4,6 +4,8 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from sklearn.callback import ScoringMonitor
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -63,6 +65,26 @@ def test_other_images_are_pruned_on_anew(fitted, small):
     assert len(set(fresh)) > 1
 
 
+def test_a_lattice_that_was_trained_further_is_pruned_on_anew(fitted, small):
+    """Training changes the net in place, as it does while a callback scores each epoch."""
+    scorers = resource_scorers(keep=0.9)
+    before = scorers["accuracy_pruned"](fitted, *small)
+    with torch.no_grad():
+        fitted.lattice_.readout.weight.neg_()
+    after = scorers["accuracy_pruned"](fitted, *small)
+    assert after == resource_scorers(keep=0.9)["accuracy_pruned"](fitted, *small) < before
+
+
+def test_a_callback_can_follow_training_with_them(small, make_small):
+    monitor = ScoringMonitor(scoring=resource_scorers(keep=0.9))
+    clf = make_small(max_epochs=6).set_callbacks(monitor).fit(*small)
+    logs = monitor.get_logs().data_as_pandas
+    of_epochs = logs[logs["task_name"] == "epoch"]
+    assert len(of_epochs) == 6 and set(NAMES) <= set(logs)
+    assert of_epochs["macs_per_image"].iloc[-1] == resource_scorers(keep=0.9)["macs_per_image"](clf, *small)
+    assert of_epochs["macs_per_image"].nunique() > 1
+
+
 def test_an_estimator_that_halts_is_scored_as_it_halts_and_pruned_without(fitted, small):
     X, y = small
     fitted.halt(X, y, keep=0.5)
@@ -116,6 +138,9 @@ def test_cheapest_by_hand():
         cheapest("macs", accuracy="accuracy")(results)
     failed = {"mean_test_accuracy_pruned": np.array([np.nan, 0.9]), "mean_test_macs": np.array([1.0, np.nan])}
     with pytest.raises(ValueError, match="No candidate has both scores"):
+        cheapest("macs")(failed)
+    failed = {"mean_test_accuracy_pruned": np.array([0.5, 0.9]), "mean_test_macs": np.array([1.0, np.nan])}
+    with pytest.raises(ValueError, match="No candidate that is accurate enough has the score 'macs'"):
         cheapest("macs")(failed)
 
 

@@ -8,6 +8,7 @@ import argparse
 import copy
 import sys
 from functools import partial
+from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
 
@@ -207,6 +208,18 @@ def claim(text, values, limits=(-np.inf, np.inf)):
     mean, *bounds = _interval(values)
     low, high = np.clip(bounds, *limits)
     return {"claim": text, "mean": mean, "low": low, "high": high, "n_seeds": len(values)}
+
+
+def claim_over_pairs(text, values, n_seeds):
+    """As :func:`claim`, of a number for each pair of seeds, in the order of `itertools.combinations`.
+
+    Pairs share seeds, so the interval is that of a jackknife over seeds (Efron and Stein, 1981).
+    """
+    if n_seeds < 3:
+        return claim(text, values) | {"n_seeds": n_seeds}
+    pairs, values = np.array(list(combinations(range(n_seeds), 2))), np.asarray(values)
+    without = np.array([values[(pairs != seed).all(axis=1)].mean() for seed in range(n_seeds)])
+    return claim(text, n_seeds * values.mean() - (n_seeds - 1) * without)
 
 
 def curve(ax, frame, x, y, **style):

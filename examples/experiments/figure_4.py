@@ -149,16 +149,18 @@ def photographs(options, settings):
     return data, images, occlusion_table("cifar10", time_used, "images")
 
 
-def what_people_did(options, rows):
-    """Columns of measures of people on test images of CIFAR-10; none where there are no such data."""
+def what_people_did(options):
+    """Measures of people on test images of CIFAR-10, a row for each; None where there are no such data."""
     if options.scale == "smoke":  # digits stand in for photographs, and noise for people
-        return pd.DataFrame({"entropy": np.random.default_rng(0).uniform(size=len(rows))})
+        return pd.DataFrame({"entropy": np.random.default_rng(0).uniform(size=2000)})
     try:
         people = fetch_cifar10h(raw_trials=options.reaction_times).frame
     except OSError as error:
+        if options.reaction_times:
+            raise SystemExit(f"{options.reaction_times} cannot be read: {error}") from error
         print(f"People are left out: {error}")
-        return pd.DataFrame()
-    return people.loc[rows, people.columns.intersection(list(MEASURES))].reset_index(drop=True)
+        return None
+    return people[people.columns.intersection(list(MEASURES))]
 
 
 def draw_pressures(axes, pressures, sweep):
@@ -171,7 +173,7 @@ def draw_pressures(axes, pressures, sweep):
         common.curve(axes["accuracy"], of_kind.sort_values("time_used"), "time_used", "accuracy", **style)
         single = sweep[sweep["time_selection"] == how]
         axes["accuracy"].plot(single["time_used"], single["accuracy"], ".", color=style["color"], alpha=0.5)
-    axes["cost"].set(xlabel="time pressure", ylabel="cost of time (1 = all steps)")
+    axes["cost"].set(xlabel="time pressure", ylabel="cost of time (1 = 4 steps)")
     axes["time"].set(xlabel="time pressure", ylabel="time used (steps)")
     axes["accuracy"].set(xlabel="time used (steps)", ylabel="accuracy on test images")
     axes["cost"].legend(frameon=False, fontsize="small")
@@ -205,6 +207,7 @@ def main():
         reaction_times=dict(type=Path, help="cifar10h-raw.zip, or the cifar10h-raw.csv in it"),
     )
     settings = SETTINGS[options.scale]
+    people = what_people_did(options)  # first of all: what is wrong with their file is said before training
     name, n_train = settings["sweep"]
     data = common.images(name, options.scale, n_train, 5000 if options.scale == "small" else None)
     sweep = train_sweep(data, settings, options)
@@ -220,8 +223,8 @@ def main():
     if found:
         photos, images, occluded = found
         occlusion.append(occluded)
-        human = what_people_did(options, images["row"])
-        images, measures = pd.concat([images, human], axis=1), list(human)
+        if people is not None:
+            images, measures = images.join(people, on="row"), list(people)
         people = correlate_with_people(images.dropna(), measures)
         common.report(people, options.out, "figure_4_people")
         images.to_csv(options.out / "figure_4_images.csv", index=False)

@@ -106,10 +106,15 @@ def table_of_claims(models, consistency, divergence):
         rows.append(common.claim(f"Pareto set: rank correlation of {a} and {b}", correlations, limits=(-1, 1)))
     for name in RESOURCES:
         least, most, between = consistency_of_groups(consistency, models[name].to_numpy(), models["seed"].to_numpy()).T
-        rows.append(common.claim(f"error consistency within least {name}", least))
-        rows.append(common.claim(f"error consistency within most {name}", most))
-        rows.append(common.claim(f"error consistency between least and most {name}", between))
-        rows.append(common.claim(f"error consistency, within least minus between, {name}", least - between))
+        rows += [
+            common.claim_over_pairs(f"error consistency{of} {name}", values, len(seeds))
+            for of, values in {
+                " within least": least,
+                " within most": most,
+                " between least and most": between,
+                ", within least minus between,": least - between,
+            }.items()
+        ]
     places = [pd.DataFrame(embed_models(divergence[np.ix_(s, s)], random_state=0), columns=["x", "y"]) for s in seeds]
     for name in ["accuracy", *RESOURCES]:
         values = [models[name].to_numpy()[s] for s in seeds]
@@ -143,7 +148,8 @@ def draw_trade_offs(models, places, threshold):
     """The Pareto set by pairs of resources, and the map of outputs shaded by accuracy and by each resource."""
     figure, axes = plt.subplots(2, 4, figsize=(17, 8), layout="constrained")
     enough = models[models["accuracy"] >= threshold].rename(columns=LABELS)
-    for ax, (a, b) in zip(axes[0], combinations(LABELS.values(), 2), strict=False):
+    pairs = [] if enough.empty else combinations(LABELS.values(), 2)  # none may be accurate enough for the set
+    for ax, (a, b) in zip(axes[0], pairs, strict=False):
         ParetoDisplay.from_frame(enough, a, b, "pareto", ax=ax, line=False)  # the set is a surface over three resources
         ax.legend(["beaten by another", "Pareto set"], **ABOVE)
         ax.locator_params(integer=True)

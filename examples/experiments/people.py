@@ -236,11 +236,18 @@ def look(row, data, people):
 
 
 def relation(images, measure, given, n_bootstrap):
-    """Rank correlation of steps used with a measure, and its interval; nan if either is the same for all images."""
+    """Rank correlation of steps used with a measure, and its interval; nan if either is the same for all images.
+
+    And nan if too few images have the measure, or what is given leaves nothing of it.
+    """
     if images[["time_used", measure]].nunique().min() < 2:
         return np.nan, np.nan, np.nan
-    given = images[given] if given else None
-    return correlate(images["time_used"], images[measure], given, n_bootstrap, random_state=0)
+    try:
+        given = images[given] if given else None
+        return correlate(images["time_used"], images[measure], given, n_bootstrap, random_state=0)
+    except ValueError as error:
+        print(f"left out: {error}")
+        return np.nan, np.nan, np.nan
 
 
 def relate(images, n_bootstrap):
@@ -284,7 +291,10 @@ def of_most_images(lattices):
 
 
 def trends(lattices):
-    """Rank correlation, over lattices, of what they are with their relation to people; intervals by bootstrap."""
+    """Rank correlation, over lattices, of what they are with their relation to people; intervals by bootstrap.
+
+    They take seeds of one form for lattices that are independent, and are too narrow by that.
+    """
     rows = []
     first = lattices[lattices["question"] == lattices["question"].iloc[0]]
     groups = {("accuracy", "all"): lattices, ("accuracy", "of the first question"): first}
@@ -301,7 +311,7 @@ def trends(lattices):
 def shared_errors(lattices, images, question, depths, n_bootstrap):
     """Error consistency of lattices of the fewest layers, of the most, and between; of other seeds, as in figure 5.
 
-    Intervals over pairs of seeds are by the t distribution, and those over images by bootstrap.
+    Intervals over seeds are by a jackknife, and those over images by bootstrap.
     """
     asked_it = lattices[lattices["question"] == question]
     chosen = varied(asked_it, "max_layers", asked_it).query("max_layers in @depths")
@@ -319,8 +329,9 @@ def shared_errors(lattices, images, question, depths, n_bootstrap):
     low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
     least, most = min(depths), max(depths)
     texts = [f"within {least}", f"within {most}", f"between {least} and {most}", "first less third"]
-    rows = [common.claim(f"layers: {text}", values) for text, values in zip(texts, found.T, strict=True)]
-    return pd.DataFrame(rows).rename(columns={"n_seeds": "n_pairs"}).assign(images_low=low, images_high=high)
+    n_seeds = chosen["seed"].nunique()
+    rows = [common.claim_over_pairs(f"layers: {text}", of, n_seeds) for text, of in zip(texts, found.T, strict=True)]
+    return pd.DataFrame(rows).assign(images_low=low, images_high=high)
 
 
 def draw_accuracy(ax, means):

@@ -26,10 +26,10 @@ def as_truth_values(name, values, shape):
 
 
 def as_finite(name, values):
-    values = np.atleast_1d(np.asarray(values, dtype=float))
+    values = np.atleast_1d(np.ma.filled(np.ma.asarray(values).astype(float), np.nan))
     n_bad = np.count_nonzero(~np.isfinite(values))
     if n_bad:
-        raise ValueError(f"{name} holds {n_bad} values that are NaN or infinite. Leave them out.")
+        raise ValueError(f"{name} holds {n_bad} values that are NaN or infinite, or masked. Leave them out.")
     return values
 
 

@@ -29,7 +29,7 @@ class Correlation(NamedTuple):
 
 def _as_measure(name, values):
     """Numbers of shape (n_images,) as float64, none of them infinite; NaN may be among them."""
-    values = np.atleast_1d(np.asarray(values, dtype=float))
+    values = np.atleast_1d(np.ma.filled(np.ma.asarray(values).astype(float), np.nan))  # what is masked is missing
     check_axes(name, values, "(n_images,)")
     as_finite(name, values[~np.isnan(values)])
     return values

@@ -69,7 +69,8 @@ def attribution_map(estimator, X, y=None, *, patch_size=None, fill=None):
             f"{type(estimator).__name__} has no predict_proba, and attribution is to the probability of a class. "
             "Give a classifier."
         )
-    X, shape = checked_images(X), declared_shape(estimator)
+    shape = declared_shape(estimator)
+    X = checked_images(X, shape)
     pixels = as_channels_first(X, shape)
     n_images, _, height, width = pixels.shape
     side, filling = checked_patch_size(patch_size, height, width), fill_pixels(pixels, fill)

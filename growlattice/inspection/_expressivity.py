@@ -70,9 +70,9 @@ class ExpressivityDisplay(Display):
         self.table = table
 
     @classmethod
-    def from_estimator(cls, estimator, X, y, *, n_channels=8, ax=None):
+    def from_estimator(cls, estimator, X, y, sample_weight=None, *, n_channels=8, ax=None):
         """Compute and draw; the parameters are those of :func:`expressivity_bottleneck`."""
-        return cls(expressivity_bottleneck(estimator, X, y, n_channels=n_channels)).plot(ax)
+        return cls(expressivity_bottleneck(estimator, X, y, sample_weight, n_channels=n_channels)).plot(ax)
 
     @classmethod
     def from_frame(cls, table, *, ax=None):

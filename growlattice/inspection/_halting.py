@@ -50,10 +50,10 @@ class HaltingDisplay(Display):
             self.marked = self.halted.iloc[(self.halted["threshold"] - threshold).abs().argmin()]
 
     @classmethod
-    def from_estimator(cls, estimator, X, y, *, ax=None, x="mean_steps"):
+    def from_estimator(cls, estimator, X, y, sample_weight=None, *, ax=None, x="mean_steps"):
         """Draw what stopping early comes to on images X with answers y; the threshold of `halt` is marked if there is
         one."""
-        curve = fitted_attribute(estimator, "halting_curve")(X, y)
+        curve = fitted_attribute(estimator, "halting_curve")(X, y, sample_weight)
         return cls(curve, getattr(estimator, "halting_", {}).get("threshold")).plot(ax, x=x)
 
     @classmethod

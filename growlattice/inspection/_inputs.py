@@ -7,9 +7,11 @@ from sklearn.utils.validation import check_is_fitted
 CHANNELS = (1, 3, 4)
 
 
-def checked_images(images):
+def checked_images(images, image_shape=None):
+    """Images as a contiguous array, which have `image_shape` or a number of channels that says which axis they are."""
     images = check_array(images, allow_nd=True, ensure_2d=False, input_name="images")
-    if images.ndim == 3 or (images.ndim == 4 and (images.shape[3] in CHANNELS or images.shape[1] in CHANNELS)):
+    told = images.ndim == 4 and image_shape is not None and images.shape[1:] == tuple(image_shape)
+    if images.ndim == 3 or told or (images.ndim == 4 and {images.shape[1], images.shape[3]} & set(CHANNELS)):
         return np.ascontiguousarray(images)
     raise ValueError(
         f"Images have shape {images.shape}, but need three axes, or four with 1, 3 or 4 channels. Give them as "
@@ -24,7 +26,7 @@ def as_channels_first(images, image_shape=None):
     """
     if images.ndim == 3:
         return images[:, None]
-    if images.shape[3] not in CHANNELS or images.shape[1:] == image_shape:
+    if images.shape[3] not in CHANNELS or (image_shape is not None and images.shape[1:] == tuple(image_shape)):
         return images
     return images.transpose(0, 3, 1, 2)
 
@@ -36,7 +38,8 @@ def declared_shape(estimator):
 
 def images_to_draw(estimator, images):
     """Images that an estimator reads, with the channels last if it was told that they are first."""
-    images, shape = checked_images(images), declared_shape(estimator)
+    shape = declared_shape(estimator)
+    images = checked_images(images, shape)
     return images if shape is None else as_channels_first(images, shape).transpose(0, 2, 3, 1)
 
 

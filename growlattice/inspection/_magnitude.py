@@ -19,7 +19,7 @@ class MagnitudeDisplay(Display):
     Attributes
     ----------
     ranked : ndarray of shape (n_layers, n_channels)
-        Magnitudes (1 = untrained), sorted within each layer, survivors first.
+        Magnitudes (1 = a fresh channel of the default size), sorted within each layer, survivors first.
     survivors : ndarray of shape (n_layers,)
         Number of channels that survive in each layer.
 
@@ -52,7 +52,7 @@ class MagnitudeDisplay(Display):
         n_layers, n_channels = self.ranked.shape
         extent = (0.5, n_channels + 0.5, 0.5, n_layers + 0.5)
         image = ax.imshow(self.ranked, origin="lower", aspect="auto", extent=extent, vmin=0, vmax=vmax, cmap="viridis")
-        self.figure_.colorbar(image, ax=ax, label="weight magnitude (1 = untrained)")
+        self.figure_.colorbar(image, ax=ax, label="weight magnitude (1 = fresh, at the default size)")
         if not self.channel_mask.all():
             line = dict(edges=np.arange(n_layers + 1) + 0.5, orientation="horizontal", baseline=None, clip_on=False)
             ax.stairs(self.survivors + 0.5, color="white", linewidth=4, **line)

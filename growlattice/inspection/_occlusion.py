@@ -21,7 +21,7 @@ def occlude(images, share, *, patch_size=None, fill=None, random_state=None, ima
     Parameters
     ----------
     images : array-like of shape (n, height, width), (n, height, width, channels) or (n, channels, height, width)
-        Four axes need 1, 3 or 4 channels; where both ends could be channels, the last axis is.
+        Four axes need 1, 3 or 4 channels, or `image_shape`; where both ends could be channels, the last axis is.
     share : float
         Share of each image to cover, from 0 to 1: ``round(share * height * width)`` pixels.
     patch_size : int, default=None
@@ -49,11 +49,11 @@ def occlude(images, share, *, patch_size=None, fill=None, random_state=None, ima
     >>> (occluded == 0).sum(axis=(1, 2))
     array([16, 16])
     """
-    images = checked_images(images)
+    images = checked_images(images, image_shape)
     if not (isinstance(share, Real) and 0 <= share <= 1):
         raise ValueError(f"share={share!r} must be a number from 0 to 1: the share of each image to cover.")
     occluded = images.copy()
-    pixels = as_channels_first(occluded, None if image_shape is None else tuple(image_shape))
+    pixels = as_channels_first(occluded, image_shape)
     n_images, _, height, width = pixels.shape
     patch_size, rng = checked_patch_size(patch_size, height, width), check_random_state(random_state)
     n_covered = round(share * height * width)
@@ -110,7 +110,7 @@ class OcclusionDisplay(Display):
         one share is covered at all larger ones.
         """
         time_used, seed = fitted_attribute(estimator, "time_used"), random_state
-        images = checked_images(images)
+        images = checked_images(images, declared_shape(estimator))
         _check_several(len(images))
         if not isinstance(seed, Integral):
             seed = check_random_state(seed).randint(2**31 - 1)

@@ -58,7 +58,7 @@ class TimeUsedDisplay(Display):
             if type_of_target(self.y) == "continuous":
                 raise ValueError(
                     f"y holds {len(np.unique(self.y))} different numbers, but a row is drawn for each class. Give "
-                    "classes, such as pandas.cut(y, 10).astype(str)."
+                    "classes, such as pandas.cut(y, 10, labels=False)."
                 )
             self.mean_per_class = pd.Series(time_used).groupby(self.y).mean()
 

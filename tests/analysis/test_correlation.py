@@ -79,7 +79,10 @@ def test_images_that_people_have_not_seen_are_left_out(rng):
     for covariates in (None, given):
         of_seen = None if covariates is None else covariates[seen]
         expected = correlate(model[seen], human[seen], of_seen, n_bootstrap=100, random_state=0)
-        assert correlate(model, np.where(seen, human, np.nan), covariates, n_bootstrap=100, random_state=0) == expected
+        for measure in (np.where(seen, human, np.nan), np.ma.array(human, mask=~seen)):
+            assert correlate(model, measure, covariates, n_bootstrap=100, random_state=0) == expected
+    with pytest.raises(ValueError, match="given holds 1 values that are NaN or infinite, or masked"):
+        correlate(model, human, np.ma.array(given, mask=np.arange(40) == 3))
 
 
 def test_a_measure_that_is_constant_takes_nothing_out(rng):

@@ -5,7 +5,14 @@ from captum.attr import Occlusion
 from sklearn.exceptions import NotFittedError
 
 from growlattice import LatticeClassifier, LatticeRegressor
-from growlattice.inspection import AttributionDisplay, ExtremesDisplay, attribution_entropy, attribution_map, occlude
+from growlattice.inspection import (
+    AttributionDisplay,
+    ExtremesDisplay,
+    OcclusionDisplay,
+    attribution_entropy,
+    attribution_map,
+    occlude,
+)
 
 from .conftest import SHAPES, to_channels_last
 
@@ -133,3 +140,12 @@ def test_channels_lie_where_the_estimator_was_told():
     assert ExtremesDisplay.from_estimator(clf, X[:5]).images.shape == (5, 8, 4, 3)
     occluded = occlude(X, 0.25, fill=9.0, patch_size=2, random_state=0, image_shape=(3, 8, 4)) == 9
     assert (occluded == occluded[:, :1]).all() and (occluded[:, 0].sum(axis=(1, 2)) == 8).all()
+
+
+def test_images_of_as_many_channels_as_the_estimator_was_told_will_do():
+    X, y = np.random.RandomState(0).rand(20, 5, 8, 8), np.arange(20) % 2
+    clf = LatticeClassifier(image_shape=(5, 8, 8), max_epochs=1, max_channels=2, max_layers=1, max_steps=2).fit(X, y)
+    assert attribution_map(clf, X[:3], patch_size=4).shape == (3, 8, 8)
+    covered = occlude(X, 0.25, fill=9.0, random_state=0, image_shape=[5, 8, 8]) == 9
+    assert (covered.sum(axis=(2, 3)) == 16).all() and (covered == covered[:, :1]).all()
+    assert OcclusionDisplay.from_estimator(clf, X, shares=[0, 0.5], random_state=0).time_used.shape == (2, 20)

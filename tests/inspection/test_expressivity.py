@@ -26,6 +26,8 @@ def test_batches_and_weights_make_no_difference_where_they_should_not(fitted, im
     pd.testing.assert_frame_equal(twice, table, rtol=1e-6)
     other = expressivity_bottleneck(fitted, X[:80], y[:80], np.arange(80) + 1.0, n_channels=3)
     assert not np.allclose(other["gain"], table["gain"])
+    drawn = ExpressivityDisplay.from_estimator(fitted, X[:80], y[:80], np.arange(80) + 1.0, n_channels=3)
+    pd.testing.assert_frame_equal(drawn.table, other)
 
 
 def test_a_new_layer_is_told_apart_and_regressors_have_one_too():

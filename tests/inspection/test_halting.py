@@ -26,6 +26,13 @@ def test_a_fitted_lattice_is_drawn_beside_trimmed_ones_with_its_threshold(fitted
     assert display.ax_.get_xlabel() == "steps run, mean"
 
 
+def test_weights_of_images_count(fitted, images):
+    weights = np.arange(len(images[1])) + 1.0
+    display = HaltingDisplay.from_estimator(fitted, *images, weights)
+    pd.testing.assert_frame_equal(display.curve, fitted.halting_curve(*images, weights))
+    assert not display.curve["accuracy"].equals(fitted.halting_curve(*images)["accuracy"])
+
+
 def test_without_a_threshold_none_is_marked_and_the_axis_may_be_macs(fitted, images):
     curve = fitted.halting_curve(*images)
     display = HaltingDisplay.from_frame(curve, x="macs")

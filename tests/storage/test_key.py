@@ -598,7 +598,7 @@ USERS = [
     "from helpers import SCALE\ndef cost(value):\n    return value * SCALE\n",
     "def cost(value):\n    from helpers import scaled\n    return scaled(value)\n",
     "def cost(value):\n    import helpers as them\n    return [them.scaled(part) for part in value]\n",
-    "def cost(value):\n    def by():\n        from helpers import SCALE as s\n        return s\n    return value * by()\n",
+    "def cost(x):\n    def by():\n        from helpers import SCALE\n        return SCALE\n    return x * by()\n",
 ]
 
 
