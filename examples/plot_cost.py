@@ -62,6 +62,7 @@ for name, extra_costs in prices.items():
         max_steps=3,
         downsample=(2, 1),
         max_epochs=12,
+        batch_size=64,
         random_state=0,
     )
     fitted[name] = clf.fit(X_train, y_train)

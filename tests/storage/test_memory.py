@@ -434,17 +434,15 @@ def test_a_search_that_is_killed_ends_as_if_it_had_not_been(tmp_path):
     script.write_text(SEARCH)
     folder.mkdir()
     search = runpy.run_path(script)["search"]  # here and in one process: each of the others takes seconds to start
-    first_seen = {}
-    for n_files in (1, 4):
-        killed = subprocess.Popen([sys.executable, script, folder], start_new_session=True)
-        deadline = time.time() + 60
-        while len(list(folder.glob("*"))) < n_files and time.time() < deadline:
-            time.sleep(0.05)
-        assert killed.poll() is None and len(list(folder.glob("*"))) >= n_files
-        os.killpg(killed.pid, signal.SIGKILL)
-        killed.wait()
-        for path in folder.glob("*.safetensors"):
-            assert first_seen.setdefault(path, path.stat().st_mtime_ns) == path.stat().st_mtime_ns
+    killed = subprocess.Popen([sys.executable, script, folder], start_new_session=True)
+    deadline = time.time() + 60
+    while len(list(folder.glob("*.safetensors"))) < 2 and time.time() < deadline:
+        time.sleep(0.05)
+    assert killed.poll() is None
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.wait()
+    first_seen = {path: path.stat().st_mtime_ns for path in folder.glob("*.safetensors")}
+    assert 2 <= len(first_seen) < 6
     assert search(folder, None) == search(tmp_path / "undisturbed", None)
     assert all(path.stat().st_mtime_ns == seen for path, seen in first_seen.items())  # none trained twice
     assert len(list(folder.glob("*.safetensors"))) == 6
