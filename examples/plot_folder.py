@@ -2,8 +2,8 @@
 How do I train on a folder of images?
 =====================================
 
-Give ``fit`` the paths of the image files. It reads them, brings them to one size and
-keeps no copy of them. Labels may be strings, such as the names of folders.
+Give ``fit`` the paths of the image files. It reads them once, as bytes at one size, and
+keeps none of them afterwards. Labels may be strings, such as the names of folders.
 """
 
 # %%

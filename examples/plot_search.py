@@ -13,7 +13,7 @@ only what is missing.
 #
 # ``resource_scorers`` measures accuracy before and after pruning, time used before it,
 # and channels, layers and multiply-accumulates after it. ``cheapest`` picks the
-# candidate with the fewest multiply-accumulates within 2 % of the best accuracy.
+# candidate with the fewest multiply-accumulates within two points of the best.
 # ``n_jobs`` is the number of processes.
 
 import tempfile

@@ -130,7 +130,7 @@ class BaseLatticeEstimator(CallbackSupportMixin, FittedLattice):
             As in `fit`.
         epochs : int, default=15
             Passes over the images, added to `history_`. The learning rate takes its course once more: it comes to what
-            the size asks for and falls to 0.
+            the size asks for and falls to 0. So does the noise: it rises anew.
 
         Returns
         -------

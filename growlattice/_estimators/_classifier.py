@@ -146,12 +146,12 @@ class LatticeClassifier(ClassifierMixin, PruningMixin, HaltingMixin, BaseLattice
         The fitted torch module.
     history_ : DataFrame
         A row for each `epoch`. Its form when it began: `channels` of all layers together, `layers`, `steps`, and
-        `macs_per_image`, the multiply-accumulates of one image, forward. Means over the training images, while
-        training, of `accuracy`, `train_loss`, the costs `error`, `time` and `extra_costs`, and `time_used` in steps;
-        the costs `breadth` and `depth` at its end. `train_macs`, the multiply-accumulates of all images, forward and
-        backward; whether it was without prices, `relaxing`, and ran through compiled code, `compiled`; `valid_error`
-        and `valid_accuracy` after it, if `fit` was given images for that; and seconds, `dur`. `train_loss` holds the
-        annealed prices, so it may rise while they do.
+        `macs_per_image`, the multiply-accumulates of one image, forward. Weighted means over the training images,
+        while training, of `accuracy`, `train_loss`, the costs `error`, `time` and `extra_costs`, and `time_used` in
+        steps; the costs `breadth` and `depth` at its end. `train_macs`, the multiply-accumulates of all images, forward
+        and backward; whether it was without prices, `relaxing`, and ran through compiled code, `compiled`;
+        `valid_error` and `valid_accuracy` after it, if `fit` was given images for that; and seconds, `dur`.
+        `train_loss` holds the annealed prices, so it may rise while they do.
     growth_ : DataFrame
         A row for each thing that was added after an `epoch`, if `grow_from` is given: the `resource`, "channels" (then
         of a `layer`, counted from 1), "layers" or "steps"; its size `before` and `after`; the `statistic` that decided
@@ -361,7 +361,7 @@ class LatticeClassifier(ClassifierMixin, PruningMixin, HaltingMixin, BaseLattice
         ndarray of shape (n, n_classes)
         """
         log_probas = self._collect(X, lambda output: output.answer, self._run())
-        return self.target_form_.of_classes(log_probas)
+        return np.minimum(self.target_form_.of_classes(log_probas), 0)  # rounding may put a sum over steps above 0
 
     def staged_predict_proba(self, X):
         """Probabilities of the classes after each step.

@@ -4,6 +4,7 @@ import copy
 import warnings
 from contextlib import contextmanager
 
+import torch
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 from skorch.history import History
@@ -82,6 +83,7 @@ class FittedLattice(BaseEstimator):
         write(path, pack(tensors, description | described))
 
     @classmethod
+    @torch.inference_mode(False)
     def load(cls, path, device="auto"):
         """Read an estimator that `save` wrote, or a fit of a memory folder.
 
@@ -202,6 +204,7 @@ class FittedLattice(BaseEstimator):
             state["_fit_bytes"] = pack(*describe_trained(self._trained()))
         return state
 
+    @torch.inference_mode(False)  # of a caller, in which tensors could not be trained
     def __setstate__(self, state):
         params = {name: value for name, value in state.items() if name != "_fit_bytes"}
         super().__setstate__(params)

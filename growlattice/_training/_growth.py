@@ -39,7 +39,7 @@ class Move:
 def first_form(config, grow_from):
     """The form that a lattice begins with, as arguments of :class:`Lattice`."""
     n_channels, n_layers, n_steps = grow_from
-    mask = torch.zeros(config["n_layers"], config["n_channels"], dtype=torch.bool)
+    mask = torch.zeros(config["n_layers"], config["n_channels"], dtype=torch.bool, device="cpu")
     mask[:n_layers, :n_channels] = True
     return dict(mask=mask, steps_left=n_steps, inputs_left=n_channels)
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-ROUNDING = 1e-12  # of the mean of equal numbers, as a share of it
+from ._rounding import is_constant, warn_of_constants
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,10 @@ class NumberTargets:
         largest = np.abs(y - mean).max(axis=0)  # so that neither huge nor tiny deviations are lost when squared
         scale = np.where(largest > 0, largest, 1.0)
         std = scale * np.sqrt(np.average(((y - mean) / scale) ** 2, axis=0, weights=sample_weight))
-        return cls(mean, np.where(std > ROUNDING * np.abs(mean), std, 1.0), one_axis)
+        constant = is_constant(mean, std)
+        if np.ptp(y[:, constant], axis=0).any():
+            warn_of_constants("columns of y")
+        return cls(mean, np.where(constant, 1.0, std), one_axis)
 
     @property
     def n_outputs(self):

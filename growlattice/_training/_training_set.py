@@ -11,6 +11,7 @@ import torch
 from sklearn.utils import _safe_indexing, compute_class_weight
 
 from ._device import upload
+from ._rounding import is_constant, warn_of_constants
 
 SMALL = 1000  # images, weights counted, up to which a sample weight of 2 is exactly the image twice
 BYTES_AT_ONCE = 2**23  # of images as floats of 64 bits; more would leave the caches
@@ -129,7 +130,10 @@ def pixel_statistics(images, sample_weight):
         mean = _weighted_sum(images, sample_weight, lambda pixels: pixels) / n_pixels
         centre = mean[:, None, None]
         std = np.sqrt(_weighted_sum(images, sample_weight, lambda pixels: (pixels - centre) ** 2) / n_pixels)
-    return mean, np.where(std > 1e-12 * np.abs(mean), std, 1.0)  # the mean of equal numbers is rounded
+    constant = is_constant(mean, std)
+    if any(np.ptp(images[:, channel]) > 0 for channel in np.flatnonzero(constant)):
+        warn_of_constants("features or image channels of X")
+    return mean, np.where(constant, 1.0, std)
 
 
 def warn_of_far_pixels(mean, std):

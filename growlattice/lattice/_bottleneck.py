@@ -90,7 +90,7 @@ def trace(lattice, images, loss, weights=None):
     read_wanted = {name: _negative(next(gradients), tensor) for name, tensor in read.items()}
     wanted = [{name: _negative(next(gradients), drive) for name, drive in of_step.items()} for of_step in drives]
     with torch.no_grad():
-        normalized = (images.to(lattice.pixel_mean) - lattice.pixel_mean) / lattice.pixel_std
+        normalized = lattice.normalize(images)
         below = convolve(normalized, lattice.input.weight, lattice.input.bias)
         first = convolve(pool(below, lattice.factors[0]), lattice.bottom_up[0].weight, lattice.bottom_up[0].bias)
         scales = [_scales(lattice, first, drives, step) for step in steps]
@@ -195,7 +195,7 @@ def best_channels(lattice, runs, layer, n_candidates, ridge=RIDGE):
     for z, y, weight in _pixels(lattice, runs, layer):
         products, moment, count = products + z.T @ y, moment + z.T @ (weight * z), count + weight.sum()
     moment = moment / count
-    values, vectors = torch.linalg.eigh(moment + ridge * moment.diagonal().mean() * torch.eye(len(moment)).to(moment))
+    values, vectors = torch.linalg.eigh(moment + ridge * moment.diagonal().mean() * _identity(moment))
     root = vectors @ (vectors / values.clamp(min=torch.finfo(values.dtype).tiny).sqrt()).T
     left, singular_values, _ = torch.linalg.svd(root @ products, full_matrices=False)
     rank = int((singular_values > RELATIVE_RANK * singular_values[0]).sum())
@@ -205,7 +205,7 @@ def best_channels(lattice, runs, layer, n_candidates, ridge=RIDGE):
     effect = sum(torch.relu(z @ directions.T).T @ y for z, y, _ in _pixels(lattice, runs, layer))
     gain = effect.norm(dim=1)
     n_tried = len(directions) // 2
-    better = torch.arange(n_tried) + n_tried * (gain[n_tried:] > gain[:n_tried]).cpu()  # of the two signs
+    better = torch.arange(n_tried, device="cpu") + n_tried * (gain[n_tried:] > gain[:n_tried]).cpu()  # of the two signs
     best = better[gain[better].argsort(descending=True).cpu()]
     return Candidates(directions[best], effect[best] / gain[best, None], gain[best])
 
@@ -233,7 +233,7 @@ def unreachable(lattice, runs, layer, ridge=1e-6):
             moment, products = moment + x.T @ (weight * x), products + x.T @ y
             wanted += float((y.square() / weight).sum())  # y has the weight of its image already
         if torch.is_tensor(moment) and moment.any():  # silence brings nothing
-            damped = moment + ridge * moment.diagonal().mean() * torch.eye(len(moment)).to(moment)
+            damped = moment + ridge * moment.diagonal().mean() * _identity(moment)
             brought += float((products * torch.linalg.solve(damped, products)).sum())
     return max(1 - brought / wanted, 0.0) if wanted else 0.0
 
@@ -266,7 +266,7 @@ def put_channels(lattice, had, inputs_left, layer, found, amplitude, balance=1.0
     n_new = min(len(found.gain), len(new[layer]))
     at, columns = new[layer][:n_new], columns[:n_new]
     k = lattice.kernel_size
-    below = torch.arange(inputs_left) if layer == 0 else old[layer - 1]
+    below = torch.arange(inputs_left, device="cpu") if layer == 0 else old[layer - 1]
     bottom_up, lateral = lattice.bottom_up[layer], lattice.lateral[layer]
     written = [(bottom_up.weight, below), (bottom_up.bias, None), (lateral.weight, old[layer])]
     written += [(kernel.weight, old[layer + 1]) for kernel in lattice.top_down[layer : layer + 1]]
@@ -350,8 +350,14 @@ def _patches(maps, k, reverse=False):
 
 def _block_sizes(size, factor):
     """Pixels in each block that is averaged to one pixel, of shape (ceil(height / factor), ceil(width / factor))."""
-    height, width = (torch.tensor([min(factor, side - start) for start in range(0, side, factor)]) for side in size)
+    height, width = (
+        torch.tensor([min(factor, side - start) for start in range(0, side, factor)], device="cpu") for side in size
+    )
     return height[:, None] * width
+
+
+def _identity(moment):
+    return torch.eye(len(moment), dtype=moment.dtype, device=moment.device)
 
 
 def _as_rows(maps):

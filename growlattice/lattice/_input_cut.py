@@ -90,8 +90,7 @@ def input_products(lattice, images):
     -------
     tensor of float64 of shape (n_images, inputs_left, inputs_left)
     """
-    images = (images.to(lattice.pixel_mean.dtype) - lattice.pixel_mean) / lattice.pixel_std
-    maps = pool(convolve(images, lattice.input.weight, lattice.input.bias), lattice.factors[0])
+    maps = pool(convolve(lattice.normalize(images), lattice.input.weight, lattice.input.bias), lattice.factors[0])
     pixels = maps.double().flatten(2)  # (n_images, inputs_left, height * width)
     return pixels @ pixels.mT / pixels.shape[2]
 

@@ -25,6 +25,8 @@ from ._resolution import pool, upsample
 from ._state import LatticeState
 from ._weights import CONNECTIONS, LatticeWeights
 
+FARTHEST = 1e30  # standard deviations from the mean of a pixel: as far as sums of products stay finite in 32 bits
+
 
 class Lattice(LatticeWeights):
     """Recurrent convolutional network with bottom-up, lateral and top-down connections.
@@ -151,7 +153,7 @@ class Lattice(LatticeWeights):
         dtype = self.pixel_mean.dtype
         conv_dtype = conv_dtype or dtype
         kernels = self._cast_kernels(conv_dtype)
-        images = ((images.to(dtype) - self.pixel_mean) / self.pixel_std).to(conv_dtype)
+        images = self.normalize(images).to(conv_dtype)
         # The image does not change, so neither does what it drives in the first layer.
         below = pool(convolve(images, *kernels["input"]), self.factors[0])
         first_drive = divisive_normalization(convolve(below, *kernels["bottom_up", 0]).to(dtype))
@@ -159,6 +161,21 @@ class Lattice(LatticeWeights):
         silence = {(h, w): torch.zeros_like(first_drive[:, :1, :h, :w]) for h, w in set(self.layer_sizes)}
         hidden = [silence[size] for size in self.layer_sizes[: len(self.bottom_up)]]
         return LatticeState(kernels, first_drive, hidden)
+
+    def normalize(self, images):
+        """Images less their mean over the training images, in standard deviations of these, and finite.
+
+        Parameters
+        ----------
+        images
+            As for :meth:`forward`.
+
+        Returns
+        -------
+        tensor of the same shape
+        """
+        normalized = (images.to(self.pixel_mean.dtype) - self.pixel_mean) / self.pixel_std
+        return normalized.clamp(-FARTHEST, FARTHEST)
 
     def step(self, state, noise=None, drawn=None, bottom_up_only=False):
         """Run one step, which changes the state.

@@ -218,7 +218,7 @@ def extend_tensors(tensors, larger, had, mask):
     rows, extended = _rows(had.cpu(), mask.cpu()), {}
     for name, tensor in tensors.items():
         places = [
-            torch.arange(size) if kept is None else kept.nonzero().squeeze(1)
+            torch.arange(size, device="cpu") if kept is None else kept.nonzero().squeeze(1)
             for size, kept in zip(tensor.shape[:2], _kept(name, rows), strict=False)
         ]
         extended[name] = large = larger[name].detach().clone()
@@ -316,9 +316,9 @@ def _scale_what_old_reads_of_new(parameters, rows, inputs_left, factor):
     for name, tensor in parameters.items():
         written, read = _kept(name, rows)
         if name == "bottom_up.0.weight":
-            read = torch.arange(tensor.shape[1]) < inputs_left
+            read = torch.arange(tensor.shape[1], device="cpu") < inputs_left
         if read is not None and tensor.dim() > 1:
-            written = torch.ones(len(tensor), dtype=torch.bool) if written is None else written
+            written = torch.ones(len(tensor), dtype=torch.bool, device="cpu") if written is None else written
             tensor[(written[:, None] & ~read).to(tensor.device)] *= factor
 
 

@@ -374,7 +374,8 @@ def test_a_default_precision_of_the_users_changes_nothing(small, make_small):
     np.testing.assert_array_equal(found, expected)
 
 
-def test_a_default_device_of_the_users_changes_nothing(small, make_small, tmp_path):
+@pytest.mark.parametrize("growth", ["fresh", "tiny"])
+def test_a_default_device_of_the_users_changes_nothing(small, make_small, tmp_path, growth):
     X, y = small
 
     def run(folder):
@@ -386,7 +387,9 @@ def test_a_default_device_of_the_users_changes_nothing(small, make_small, tmp_pa
         loaded = LatticeClassifier.load(tmp_path / f"{folder}.file")
         again = make_small(max_epochs=8, time_pressure=0.1, augment=torch.abs, memory=tmp_path / folder)
         again.fit(X, y, X_val=X[:9], y_val=y[:9])
-        return [fit.predict_proba(X) for fit in (clf, copied, loaded, again)] + [clf.time_weights(X)]
+        grown = make_small(max_epochs=8, max_layers=3, grow_from=(2, 1, 2), growth=growth, lr=0.05).fit(X, y)
+        fits = (clf, copied, loaded, again, grown)
+        return [fit.predict_proba(X) for fit in fits] + [clf.time_weights(X), grown.growth_["after"].to_numpy()]
 
     expected = run("plain")
     torch.set_default_device("meta")
@@ -432,6 +435,28 @@ def test_an_image_of_weight_zero_is_not_even_looked_at(small, make_small, kind, 
 
 def autocast():
     return torch.autocast("cpu", dtype=torch.bfloat16)
+
+
+def test_what_is_loaded_in_inference_mode_can_be_differentiated(small, make_small, tmp_path):
+    X, y = small
+    clf = make_small(max_epochs=1).fit(X, y)
+    clf.save(tmp_path / "fit")
+    with torch.inference_mode():
+        found = [pickle.loads(pickle.dumps(clf)), LatticeClassifier.load(tmp_path / "fit")]
+    for other in found:
+        images = torch.ones(2, 1, 8, 8, requires_grad=True)
+        other.lattice_.log_probas(images)[:, 0].sum().backward()
+        assert images.grad.abs().sum() > 0
+
+
+def test_pixels_far_from_all_in_training_give_an_answer():
+    """As what stands for "no data" in rasters does, on a channel whose deviation is below 1."""
+    rng = np.random.RandomState(0)
+    rows, labels = rng.normal(0, 0.1, size=(60, 5)).astype(np.float32), np.arange(60) % 2
+    clf = LatticeClassifier(max_channels=3, max_layers=2, max_epochs=1, random_state=0).fit(rows, labels)
+    rows[:2, 3] = np.finfo(np.float32).min, np.finfo(np.float32).max
+    assert np.isfinite(clf.predict_proba(rows)).all() and np.isfinite(clf.time_used(rows)).all()
+    np.testing.assert_allclose(clf.predict_proba(rows)[2:], clf.predict_proba(rows[2:]), atol=1e-6)
 
 
 @pytest.mark.parametrize("mode", [autocast, torch.inference_mode, torch.no_grad])

@@ -8,6 +8,7 @@ import torch
 from numpydoc.docscrape import ClassDoc
 from sklearn.datasets import load_breast_cancer, load_wine
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
+from sklearn.metrics import log_loss
 from sklearn.model_selection import (
     StratifiedKFold,
     cross_val_score,
@@ -82,6 +83,17 @@ def test_logarithms_of_probabilities_keep_what_probabilities_lose(small, make_sm
     log_probas = clf.predict_log_proba(X)
     assert np.isfinite(log_probas).all() and log_probas.min() < -1000
     assert np.array_equal(clf.predict_proba(X), np.exp(log_probas))
+
+
+def test_no_probability_is_above_one(small, make_small):
+    """scikit-learn's log_loss refuses such, and sums over steps are rounded."""
+    clf = make_small(max_steps=8, max_epochs=1).fit(*small)
+    with torch.no_grad():  # as sure as a lattice can be
+        clf.lattice_.readout.bias.copy_(torch.tensor([60.0, -60.0]))
+        clf.lattice_.readout.weight.zero_()
+    assert clf._collect(small[0], lambda output: output.answer).max() > 0  # in short: there is what to mend
+    assert clf.predict_log_proba(small[0]).max() == 0
+    assert log_loss(small[1], clf.predict_proba(small[0])) > 1
 
 
 @pytest.mark.parametrize("time_selection", ["adaptive", "fixed"])

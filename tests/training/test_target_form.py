@@ -67,6 +67,12 @@ def test_a_constant_is_not_divided_by_its_deviation(value):
     assert form.decode(np.zeros((2, 1), np.float32)).tolist() == pytest.approx([value, value])
 
 
+def test_numbers_that_differ_by_less_than_their_rounding_draw_a_warning():
+    y = 1.7e18 + 2048.0 * np.arange(20.0)[:, None]
+    with pytest.warns(UserWarning, match="columns of y differ by less than 1e-12 of their mean"):
+        assert NumberTargets.learn(np.c_[y, y - 1.7e18], None, one_axis=False).std[0] == 1.0
+
+
 def test_small_numbers_on_a_large_mean_keep_their_digits():
     y = 1e9 + np.arange(4.0)[:, None]
     form = NumberTargets.learn(y, None, one_axis=True)

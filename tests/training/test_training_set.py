@@ -32,6 +32,12 @@ def test_a_constant_channel_is_not_divided_by_its_deviation(value):
     assert pixel_statistics(images, None)[1][1] == 1.0
 
 
+def test_values_that_differ_by_less_than_their_rounding_draw_a_warning():
+    x = 1.7e18 + 2048.0 * np.arange(200).reshape(-1, 1, 1, 1)
+    with pytest.warns(UserWarning, match="features or image channels of X differ by less than 1e-12 .* StandardScaler"):
+        assert pixel_statistics(x, None)[1].tolist() == [1.0]
+
+
 def test_values_far_from_zero_draw_a_warning_where_single_precision_loses_them():
     x = np.random.RandomState(0).randn(200, 3, 1, 1)
     with warnings.catch_warnings():
