@@ -84,7 +84,7 @@ def front_of(frame, method):
 
 def draw_fronts(ax, methods, data="digits"):
     frame = pd.read_csv(MEASURED / "front.csv").query("data == @data")
-    for method in methods:
+    for method in [name for name in methods if name in set(frame["method"])]:
         front = front_of(frame, method)
         ax.plot(front["macs"], front["accuracy"], markersize=4, **LINES[method])
     ax.set(xscale="log", ylim=(0.84, 1.0), xlabel="multiply-accumulates per image", ylabel="accuracy on unseen images")
@@ -117,10 +117,10 @@ def home_front():
     draw_fronts(ax, ["path", "path, downsampled", "grid", "CNN", "CNN, pooling"])
 
 
-def fronts():
+def fronts(data="digits"):
     """All methods of the comparison."""
     _, ax = plt.subplots(figsize=(8, 4.6), layout="constrained")
-    draw_fronts(ax, LINES)
+    draw_fronts(ax, LINES, data)
 
 
 def tables(path=MEASURED / "benchmarks.inc"):

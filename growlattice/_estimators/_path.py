@@ -16,7 +16,7 @@ from ._parameters import PRESSURES, check_parameters, is_pressure
 
 # What they find is measured: docs/benchmarks.
 PATH_PRESSURES = (10.0,)
-KEEPS = (0.9, 0.6, 0.3, 0.2, 0.12, 0.05)
+KEEPS = (0.9, 0.6, 0.3, 0.12, 0.05, 0.025, 0.0125)
 
 
 def pressure_path(
@@ -49,7 +49,7 @@ def pressure_path(
     pressures : float, dict, or sequence of such, default=(10.0,)
         Ascending. A number is the price of both breadth and depth. A dict, such as
         ``{"breadth_pressure": 3, "time_pressure": 0.3}``, gives prices of its own, and the rest stay as they are.
-    keeps : sequence of float, default=(0.9, 0.6, 0.3, 0.2, 0.12, 0.05)
+    keeps : sequence of float, default=(0.9, 0.6, 0.3, 0.12, 0.05, 0.025, 0.0125)
         Shares of the accuracy above chance to cut to; see the parameter `keep`.
     step_epochs : int, default=4
         Epochs at each of the prices after the first.
