@@ -12,7 +12,6 @@ import inspect
 import json
 import os
 import sys
-import time
 from collections import OrderedDict
 from contextlib import suppress
 from enum import Enum
@@ -42,7 +41,6 @@ LIBRARIES = {"growlattice", "numpy", "sklearn", "skorch", "torch", "torchvision"
 }
 INSTALLED = "site-packages", "dist-packages"
 STANDARD_LIBRARY = os.path.dirname(os.__file__)
-IMPORTED = time.time()  # when the code that runs was read
 # What Python itself writes into classes and functions.
 WRITTEN_BY_PYTHON = {
     "__dict__", "__weakref__", "__doc__", "__module__", "__qualname__", "__annotations__", "__annotate__",
@@ -318,6 +316,21 @@ def _constant_identity(value):
     return sorted(map(repr, value)) if isinstance(value, frozenset) else repr(value)
 
 
+def _source_files():
+    """The files of the code that decides the result of a fit, with their rooms."""
+    for room in HASHED_PACKAGES:
+        for file in sorted(files("growlattice").joinpath(room).iterdir(), key=lambda file: file.name):
+            if file.name.endswith(".py") and file.name not in NOT_NUMERICAL:
+                yield room, file
+
+
+def _times_of_change():
+    return {f"{room}/{file.name}": file.stat().st_mtime_ns for room, file in _source_files() if isinstance(file, Path)}
+
+
+IMPORTED = _times_of_change()  # when the code that runs was read
+
+
 @lru_cache
 def code_version():
     """A digest of the code that decides the result of a fit, whatever its comments, docstrings and layout.
@@ -327,17 +340,14 @@ def code_version():
     RuntimeError
         If the code was changed on disk after it was imported: what runs is then unknown.
     """
+    if _times_of_change() != IMPORTED:
+        raise RuntimeError(
+            "growlattice was changed on disk after it was imported, so memory cannot tell what a fit would be of. "
+            "Start Python anew."
+        )
     digest = hashlib.blake2b(digest_size=16)
-    for room in HASHED_PACKAGES:
-        folder = files("growlattice").joinpath(room)
-        for file in sorted(folder.iterdir(), key=lambda file: file.name):
-            if file.name.endswith(".py") and file.name not in NOT_NUMERICAL:
-                if isinstance(file, Path) and file.stat().st_mtime > IMPORTED:
-                    raise RuntimeError(
-                        f"{file} is newer than the growlattice that runs, so memory cannot tell what a fit would be "
-                        "of. Start Python anew."
-                    )
-                digest.update(f"{room}/{file.name}".encode() + _code_of(file.read_text(encoding="utf-8")))
+    for room, file in _source_files():
+        digest.update(f"{room}/{file.name}".encode() + _code_of(file.read_text(encoding="utf-8")))
     return digest.hexdigest()
 
 

@@ -82,7 +82,7 @@ class NumberTargets:
         scale = np.where(largest > 0, largest, 1.0)
         std = scale * np.sqrt(np.average(((y - mean) / scale) ** 2, axis=0, weights=sample_weight))
         constant = is_constant(mean, std)
-        if np.ptp(y[:, constant], axis=0).any():
+        if np.ptp(y[:, constant] if sample_weight is None else y[sample_weight > 0][:, constant], axis=0).any():
             warn_of_constants("columns of y")
         return cls(mean, np.where(constant, 1.0, std), one_axis)
 

@@ -131,7 +131,7 @@ def pixel_statistics(images, sample_weight):
         centre = mean[:, None, None]
         std = np.sqrt(_weighted_sum(images, sample_weight, lambda pixels: (pixels - centre) ** 2) / n_pixels)
     constant = is_constant(mean, std)
-    if any(np.ptp(images[:, channel]) > 0 for channel in np.flatnonzero(constant)):
+    if any(np.ptp(images[sample_weight > 0, channel]) > 0 for channel in np.flatnonzero(constant)):
         warn_of_constants("features or image channels of X")
     return mean, np.where(constant, 1.0, std)
 
