@@ -1,7 +1,7 @@
 """Accuracy on all of CIFAR-10 at 16 by 16 pixels, on one CPU thread, with the time and the multiply-accumulates.
 
-    python -m benchmarks.cifar10 --memory FOLDER [--channels 32] [--layers 4] [--steps 3] [--downsample 2 1 2 1]
-                                 [--epochs 40] [--batch 64] [--lr 1e-2]
+    python -m benchmarks.cifar10 --memory FOLDER [--channels 64] [--layers 4] [--steps 2] [--downsample 2 1 2 1]
+                                 [--epochs 50] [--batch 64] [--lr 1e-2] [--noise 0.1]
 
 Each image is mirrored or not and shifted by up to two pixels, by kornia, with a draw of its own. A run that is
 interrupted goes on from its last checkpoint in the folder.
@@ -31,11 +31,11 @@ def mirror_and_shift(images):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--memory", required=True, help="folder of checkpoints")
-    parser.add_argument("--channels", type=int, default=32)
+    parser.add_argument("--channels", type=int, default=64)
     parser.add_argument("--layers", type=int, default=4)
-    parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=2)
     parser.add_argument("--downsample", type=int, nargs="+", default=[2, 1, 2, 1])
-    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--epochs", type=int, default=50)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--lr", type=float, default=1e-2)
     parser.add_argument("--noise", type=float, default=0.1)
